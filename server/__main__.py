@@ -1,0 +1,85 @@
+"""The command line: ``python -m server serve | token``."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from protocol import usersig
+from server import app, config
+from server.config import SETTINGS, Settings, SettingsRefused
+from server.storage.refusal import StoreRefused
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 failed, 2 wrong options or settings."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = _settings(options)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=settings.log_level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        # The library tells of every handshake; its errors reach us as close codes.
+        logging.getLogger("websockets").setLevel(logging.CRITICAL)
+        if options.command == "token":
+            return _token(settings, options.user_id, options.expire_s)
+        return asyncio.run(app.serve(settings))
+    except (SettingsRefused, StoreRefused, OSError) as error:
+        sys.stderr.write(f"muster: {error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m server", description="Muster, group chat")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the server", allow_abbrev=False)
+    _add_options(serve)
+    token = commands.add_parser("token", help="print a token for a user", allow_abbrev=False)
+    _add_options(token)
+    token.add_argument("user_id", metavar="USER")
+    token.add_argument("--expire-s", type=int, default=180 * 86_400, metavar="N")
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
+    for name, setting in SETTINGS.items():
+        flag = "--" + name.replace("_", "-")
+        if name == "behind_proxy":
+            parser.add_argument(
+                flag, action="store_const", const="true", default=None, help=setting.meaning
+            )
+        elif name != "secret_key":  # a secret on the command line shows in the process list
+            parser.add_argument(flag, metavar="VALUE", help=setting.meaning)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    given = {name: getattr(options, name, None) for name in SETTINGS}
+    flags = {name: value for name, value in given.items() if value is not None}
+    file = options.config or os.environ.get("MUSTER_CONFIG")
+    return config.load_settings(flags, os.environ, Path(file) if file else None)
+
+
+def _token(settings: Settings, user_id: str, expire_s: int) -> int:
+    try:
+        text = usersig.sign(
+            user_id,
+            sdkappid=settings.sdkappid,
+            secret_key=config.stored_key(settings),
+            now_s=int(time.time()),
+            expire_s=expire_s,
+        )
+    except ValueError as error:
+        raise SettingsRefused(str(error)) from error
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

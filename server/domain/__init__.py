@@ -1,0 +1,1 @@
+"""The rules as a calculator: no clock, no randomness, no I/O, no logging."""

@@ -1,0 +1,208 @@
+"""Who is told what: the entries of each change (``groups.md`` section 5).
+
+Order within one change: whoever is added hears of it first and then sees the tip; whoever goes
+sees the tip and then, last of all, the notice that says so.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from protocol import events
+from protocol.vocabulary import (
+    NOTICE_OPS,
+    TIP_OPS,
+    EventKind,
+    Message,
+    Notice,
+    Role,
+    Tip,
+)
+from server.domain.model import Entry, Group
+from server.domain.rules import TipPolicy
+
+
+def basics(group: Group) -> events.GroupBasics:
+    """What a joined list shows of ``group``."""
+    return events.GroupBasics(
+        type=group.type,
+        name=group.name,
+        face_url=group.face_url,
+        owner_id=group.owner_id,
+        version=group.version,
+        member_count=group.member_count,
+        mute_all=group.mute_all,
+    )
+
+
+def notice_to(
+    user_id: str,
+    notice: Notice,
+    group: Group,
+    actor_id: str,
+    now_ms: int,
+    data: events.EventData,
+    *,
+    joined: tuple[str, ...] = (),
+    left: tuple[str, ...] = (),
+    is_stored: bool = True,
+) -> Entry:
+    """A notice in the inbox of ``user_id``."""
+    return Entry(
+        kind=EventKind.NOTICE,
+        event=notice,
+        op=NOTICE_OPS[notice],
+        group_id=group.group_id,
+        actor_id=actor_id,
+        time_ms=now_ms,
+        data=data,
+        inbox_of=user_id,
+        joined=joined,
+        left=left,
+        is_stored=is_stored,
+    )
+
+
+def tip(
+    tip_name: Tip,
+    group: Group,
+    actor_id: str,
+    now_ms: int,
+    data: events.EventData,
+    *,
+    joined: tuple[str, ...] = (),
+    left: tuple[str, ...] = (),
+    is_stored: bool = True,
+) -> Entry:
+    """A tip in the log of ``group``."""
+    return Entry(
+        kind=EventKind.TIP,
+        event=tip_name,
+        op=TIP_OPS[tip_name],
+        group_id=group.group_id,
+        actor_id=actor_id,
+        time_ms=now_ms,
+        data=data,
+        joined=joined,
+        left=left,
+        is_stored=is_stored,
+    )
+
+
+def arrivals(
+    notices: Sequence[Entry],
+    tip_entry: Entry,
+    user_ids: tuple[str, ...],
+    policy: TipPolicy,
+) -> list[Entry]:
+    """The notices to ``user_ids``, who are new, and the tip to all as ``policy`` has it.
+
+    The first entry that the new members are to see of the group's log is marked with ``joined``.
+    """
+    if policy is TipPolicy.OFF:
+        return _mark(list(notices), 0, joined=user_ids)
+    told = [*notices, tip_entry]
+    return _mark(told, len(told) - 1, joined=user_ids, is_stored=policy is TipPolicy.STORED)
+
+
+def departures(
+    notices: Sequence[Entry],
+    tip_entry: Entry,
+    user_ids: tuple[str, ...],
+    policy: TipPolicy,
+) -> list[Entry]:
+    """The tip to all, as they were before, and then the notices to ``user_ids``, who are gone."""
+    if policy is TipPolicy.OFF:
+        return _mark(list(notices), 0, left=user_ids)
+    told = [tip_entry, *notices]
+    return _mark(told, 0, left=user_ids, is_stored=policy is TipPolicy.STORED)
+
+
+def group_created(group: Group, actor_id: str, now_ms: int) -> Entry:
+    """To the creator's devices."""
+    return notice_to(
+        group.owner_id,
+        Notice.GROUP_CREATED,
+        group,
+        actor_id,
+        now_ms,
+        events.GroupCreated(group=basics(group)),
+        joined=(group.owner_id,),
+    )
+
+
+def invited(
+    user_id: str, role: Role, message: str, group: Group, actor_id: str, now_ms: int
+) -> Entry:
+    """To a user who was brought in."""
+    data = events.Invited(group=basics(group), role=role, message=message)
+    return notice_to(user_id, Notice.INVITED, group, actor_id, now_ms, data)
+
+
+def members_changed(
+    tip_name: Tip,
+    user_ids: Sequence[str],
+    group: Group,
+    actor_id: str,
+    now_ms: int,
+    *,
+    reason: str = "",
+    owner_id: str | None = None,
+) -> Entry:
+    """To the members: who came or went, and what the group is after it."""
+    data = events.MembersChanged(
+        user_ids=list(user_ids),
+        member_count=group.member_count,
+        version=group.version,
+        reason=reason,
+        owner_id=owner_id,
+    )
+    return tip(tip_name, group, actor_id, now_ms, data)
+
+
+def group_disbanded(group: Group, actor_id: str, now_ms: int) -> Entry:
+    """To everyone who was a member: one entry, the last of the group's log."""
+    return Entry(
+        kind=EventKind.NOTICE,
+        event=Notice.GROUP_DISBANDED,
+        op=NOTICE_OPS[Notice.GROUP_DISBANDED],
+        group_id=group.group_id,
+        actor_id=actor_id,
+        time_ms=now_ms,
+        data=events.GroupDisbanded(type=group.type, name=group.name),
+        closes=True,
+    )
+
+
+def message(
+    group: Group,
+    from_id: str,
+    message_id: str,
+    now_ms: int,
+    data: events.MessageData,
+    *,
+    is_stored: bool,
+) -> Entry:
+    """What a member said, to the members."""
+    return Entry(
+        kind=EventKind.MESSAGE,
+        event=Message.MESSAGE,
+        group_id=group.group_id,
+        from_id=from_id,
+        message_id=message_id,
+        time_ms=now_ms,
+        data=data,
+        is_stored=is_stored,
+    )
+
+
+def _mark(
+    entries: list[Entry],
+    index: int,
+    *,
+    joined: tuple[str, ...] = (),
+    left: tuple[str, ...] = (),
+    is_stored: bool = True,
+) -> list[Entry]:
+    entries[index] = replace(entries[index], joined=joined, left=left, is_stored=is_stored)
+    return entries

@@ -1,0 +1,1 @@
+"""Sessions as readers of the log: who follows what, fan-out, catching up."""

@@ -1,0 +1,181 @@
+"""Brings a session up to the hub: on connecting, after being slow. One mechanism for all.
+
+Subscribe first, then read, then release: the session's user follows its groups before anything
+is read, and what is committed while the last page is being read is held and released after it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from protocol.errors import CloseCode, ConnectionRefused
+from protocol.frames import Hello, ResetReason, Resume, Welcome
+from server.domain.rules import Rulebook
+from server.hub.cursors import cursor_text, place_of
+from server.hub.hub import Hub
+from server.hub.rooms import Feed
+from server.hub.session import Mode, Session
+from server.hub.wire import PageLimits, event_pages, page_frame
+from server.service.ports import Clock, OutcomeUnknown, Store, Unavailable
+
+log = logging.getLogger(__name__)
+
+_READS_AT_ONCE = 32
+"""How many sessions read from the store together; the others of a storm wait for their turn."""
+
+
+class CatchUp:
+    """Attaches sessions to the hub and lets them catch up.
+
+    Args:
+        server_name: what ``welcome.server`` says.
+        welcome_limits: what ``welcome.limits`` says.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        store: Store,
+        clock: Clock,
+        rulebook: Rulebook,
+        server_name: str,
+        welcome_limits: dict[str, int],
+        shard: int = 0,
+    ) -> None:
+        self._hub = hub
+        self._store = store
+        self._clock = clock
+        self._rulebook = rulebook
+        self._server_name = server_name
+        self._welcome_limits = welcome_limits
+        self._shard = shard
+        limits = rulebook.limits
+        self._page = PageLimits(limits["EVENTS_PER_FRAME"], limits["EVENTS_FRAME_BYTES"])
+        self._turns = asyncio.Semaphore(_READS_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def attach(self, session: Session, hello: Hello) -> None:
+        """Take a session whose hello was accepted: welcome, what it missed, then live events."""
+        feed = self._hub.add(session)
+        self._start(self._attach(session, feed, hello.cursor), session)
+
+    def pause(self, session: Session) -> None:
+        """The peer takes no more data for now."""
+        self._hub.fall_behind(session)
+
+    def resume(self, session: Session) -> None:
+        """The peer takes data again."""
+        session.is_paused = False
+        if session.mode is Mode.CATCHING_UP and not session.has_reader:
+            feed = self._hub.rooms.feed(session.user_id)
+            if feed is not None:
+                self._start(self._catch_up(session, feed), session)
+        session.mark_writable()
+
+    async def stop(self) -> None:
+        """Cancel what is going on; returns when it has ended."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None], session: Session) -> None:
+        session.has_reader = True
+        task = asyncio.ensure_future(self._guarded(work, session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None], session: Session) -> None:
+        try:
+            await work
+        except (Unavailable, OutcomeUnknown):
+            session.sink.close(ConnectionRefused(CloseCode.INTERNAL, "the log cannot be read now"))
+        except Exception:
+            log.exception("catching up failed")
+            session.sink.close(ConnectionRefused(CloseCode.INTERNAL))
+        finally:
+            session.has_reader = False
+
+    async def _attach(self, session: Session, feed: Feed, cursor: str | None) -> None:
+        start = self._hub.position
+        resume, reason = Resume.FRESH, None
+        if cursor is not None:
+            resume = Resume.RESUMED
+            place = await self._place(session.user_id, cursor)
+            if isinstance(place, ResetReason):
+                resume, reason = Resume.RESET, place
+            else:
+                start = place
+        session.position = start
+        session.put_frame(
+            Welcome(
+                session_id=session.session_id,
+                resume=resume,
+                reason=reason,
+                cursor=cursor_text(self._hub.heads.epoch, start),
+                server_time_ms=self._clock.now_ms(),
+                server=self._server_name,
+                heartbeat_ms=self._rulebook.limits["HEARTBEAT_MS"],
+                limits=self._welcome_limits,
+            )
+        )
+        self._hub.mark_dirty(session)
+        await self._catch_up(session, feed)
+
+    async def _place(self, user_id: str, cursor: str) -> int | ResetReason:
+        heads = self._hub.heads
+        place = place_of(cursor, heads)
+        most = self._rulebook.limit("RESUME_EVENTS")
+        if isinstance(place, ResetReason) or most is None or heads.position - place <= most:
+            return place
+        async with self._turns:
+            count = await self._store.missed_count(self._shard, user_id, place, heads.position)
+        return ResetReason.TOO_FAR if count > most else place
+
+    async def _catch_up(self, session: Session, feed: Feed) -> None:
+        """Read until nothing is missing, then go live in the same turn of the loop."""
+        await self._load(feed)
+        while session.mode is Mode.CATCHING_UP:
+            await session.writable()
+            if session.position >= self._hub.position:
+                self._hub.go_live(session)
+                return
+            session.start_holding()
+            try:
+                upto = self._hub.position
+                async with self._turns:
+                    missed = await self._store.missed(
+                        self._shard, session.user_id, session.position, upto, self._page.events
+                    )
+            except BaseException:
+                session.stop_holding()
+                raise
+            if session.is_gone():
+                return
+            for position, events in event_pages(session.codec, missed.entries, self._page):
+                cursor = cursor_text(self._hub.heads.epoch, position)
+                session.put(page_frame(session.codec, events, cursor))
+            session.position = missed.until
+            held = session.stop_holding()
+            is_complete = not missed.has_more and held is not None
+            if held is not None and is_complete and not session.is_paused:
+                for frame in held:
+                    session.put(frame)
+                self._hub.go_live(session)
+            self._hub.mark_dirty(session)
+            # The write must happen before the next page is read: it may find the peer slow.
+            session.flush()
+
+    async def _load(self, feed: Feed) -> None:
+        """Have the groups of the feed's user; several sessions share one reading."""
+        if feed.is_loaded:
+            return
+        if feed.loading is None:
+            feed.loading = asyncio.ensure_future(self._read_groups(feed))
+        await asyncio.shield(feed.loading)
+
+    async def _read_groups(self, feed: Feed) -> None:
+        async with self._turns:
+            position, group_ids = await self._store.followed(feed.user_id)
+        self._hub.rooms.load(feed, position, set(group_ids))

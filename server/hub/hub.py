@@ -1,0 +1,220 @@
+"""Hands what was committed to the devices that may see it, in commit order."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+from protocol.codec import Codec
+from protocol.errors import CloseCode, ConnectionRefused
+from protocol.frames import Reply
+from protocol.results import ErrorBody
+from server.domain.rules import Rulebook
+from server.hub.cursors import cursor_text
+from server.hub.rooms import Feed, Rooms
+from server.hub.session import Mode, Session
+from server.hub.wire import event_frame
+from server.service.ports import Committed, DevicePresence, Heads
+
+
+class Hub:
+    """All sessions of this process, and the place in the log up to which they have been told.
+
+    Implements the service's ``Publisher`` and ``Presence``. Everything here runs on the event
+    loop and waits for nothing.
+
+    Args:
+        heads: where the log is at the start.
+
+    Attributes:
+        on_parted: called with a user and a group without stored membership when the user's last
+            connection is gone (``groups.md`` section 1: a dropped connection leaves).
+    """
+
+    def __init__(self, heads: Heads, rulebook: Rulebook) -> None:
+        self._epoch = heads.epoch
+        self._floor = heads.floor
+        self._rulebook = rulebook
+        self._hold_bytes = rulebook.limits["OUTGOING_BYTES"]
+        self._dirty: list[Session] = []
+        self.position = heads.position
+        self.rooms = Rooms()
+        self.on_parted: Callable[[str, str], None] = lambda _user_id, _group_id: None
+        self.dropped_unstored = 0
+
+    @property
+    def heads(self) -> Heads:
+        """Where the devices are: the log's end as far as it was told."""
+        return Heads(self._epoch, self.position, self._floor)
+
+    def cursor_of(self, session: Session) -> str:
+        """The cursor of what ``session`` has been sent."""
+        position = self.position if session.mode is Mode.LIVE else session.position
+        return cursor_text(self._epoch, position)
+
+    # Publishing.
+
+    def publish(self, committed: Sequence[Committed], position: int) -> None:
+        """See ``Publisher.publish``."""
+        for item in committed:
+            entry = item.entry
+            self.position = max(self.position, item.position)
+            for user_id in entry.joined:
+                if entry.is_stored:
+                    self.rooms.follow(user_id, entry.group_id, item.position)
+                else:
+                    self.rooms.participate(user_id, entry.group_id, entry.time_ms)
+            self._tell(item)
+            for user_id in entry.left:
+                if entry.is_stored:
+                    self.rooms.unfollow(user_id, entry.group_id, item.position)
+                else:
+                    self.rooms.part(user_id, entry.group_id)
+            if entry.closes:
+                self.rooms.close_group(entry.group_id, item.position)
+        self.position = max(self.position, position)
+
+    def _tell(self, item: Committed) -> None:
+        """One encoding per codec in use; the same bytes for every session."""
+        frames: dict[str, bytes] = {}
+        cursor = cursor_text(self._epoch, self.position)
+        for feed in self._audience(item):
+            for session in feed.sessions:
+                if session.mode is Mode.GONE:
+                    continue
+                codec: Codec = session.codec
+                frame = frames.get(codec.name)
+                if frame is None:
+                    frame = frames[codec.name] = event_frame(codec, item, cursor)
+                if session.mode is Mode.LIVE:
+                    session.put(frame)
+                    self.mark_dirty(session)
+                elif item.position:
+                    session.hold(frame, self._hold_bytes)
+                else:
+                    self.dropped_unstored += 1
+
+    def _audience(self, item: Committed) -> Iterator[Feed]:
+        if item.entry.inbox_of is None:
+            return self.rooms.followers(item.entry.group_id)
+        feed = self.rooms.feed(item.entry.inbox_of)
+        return iter(()) if feed is None else iter((feed,))
+
+    def mark_dirty(self, session: Session) -> None:
+        """Write what the session has queued at the end of this turn of the loop.
+
+        Everything that is queued within the turn goes out in one write: a write costs the
+        kernel the same whatever its size.
+        """
+        if session.is_dirty:
+            return
+        session.is_dirty = True
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty.append(session)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for session in dirty:
+            session.flush()
+
+    # Replies.
+
+    def reply(
+        self, session: Session, request_id: str, result: object, error: ErrorBody | None
+    ) -> None:
+        """Queue an answer after the events that were told before it."""
+        if session.mode is Mode.GONE:
+            return
+        session.put_frame(
+            Reply(id=request_id, cursor=self.cursor_of(session), result=result, error=error)
+        )
+        self.mark_dirty(session)
+
+    # Coming and going.
+
+    def add(self, session: Session) -> Feed:
+        """A device has said hello: it replaces its own older connection, and one too many goes."""
+        feed = self.rooms.open(session.user_id)
+        replaced = [other for other in feed.sessions if other.device_id == session.device_id]
+        most = self._rulebook.limit("DEVICES_PER_USER")
+        feed.add(session)
+        if most is not None:
+            others = [other for other in feed.sessions if other not in replaced]
+            replaced.extend(others[: max(0, len(others) - most)])
+        for other in replaced:
+            self._let_go(feed, other)
+            same = other.device_id == session.device_id
+            other.sink.close(
+                ConnectionRefused(
+                    CloseCode.REPLACED,
+                    "the same device connected again" if same else "too many devices of this user",
+                )
+            )
+        return feed
+
+    def remove(self, session: Session) -> None:
+        """The connection is gone. May be called more than once."""
+        feed = self.rooms.feed(session.user_id)
+        if session.mode is Mode.GONE or feed is None:
+            session.mode = Mode.GONE
+            return
+        self._let_go(feed, session)
+        if feed.sessions:
+            return
+        parted = tuple(feed.participates_since_ms)
+        self.rooms.close(feed)
+        for group_id in parted:
+            self.on_parted(session.user_id, group_id)
+
+    def _let_go(self, feed: Feed, session: Session) -> None:
+        session.flush()
+        session.mode = Mode.GONE
+        session.mark_writable()
+        feed.remove(session)
+
+    def go_live(self, session: Session) -> None:
+        """The session has everything up to the hub's position; from here on it is told."""
+        if session.mode is Mode.CATCHING_UP:
+            session.mode = Mode.LIVE
+            session.position = self.position
+
+    def fall_behind(self, session: Session) -> bool:
+        """The peer does not take what it is sent; returns whether it was live until now.
+
+        All that was told is on its way in the transport's buffer; what comes after it is read
+        from the log once the peer takes data again.
+        """
+        session.is_paused = True
+        if session.mode is not Mode.LIVE:
+            return False
+        session.mode = Mode.CATCHING_UP
+        session.position = self.position
+        return True
+
+    def sessions(self) -> list[Session]:
+        """Every session of this process."""
+        return [session for feed in self.rooms.feeds() for session in feed.sessions]
+
+    # Presence.
+
+    def devices_of(self, user_id: str) -> Sequence[DevicePresence]:
+        """See ``Presence.devices_of``."""
+        feed = self.rooms.feed(user_id)
+        return [] if feed is None else [session.presence() for session in feed.sessions]
+
+    def participant_since_ms(self, group_id: str, user_id: str) -> int | None:
+        """See ``Presence.participant_since_ms``."""
+        return self.rooms.participant_since_ms(user_id, group_id)
+
+    def participant_count(self, group_id: str) -> int:
+        """See ``Presence.participant_count``."""
+        return self.rooms.follower_count(group_id)
+
+    def newest_participants(self, group_id: str, limit: int) -> Sequence[tuple[str, int]]:
+        """See ``Presence.newest_participants``."""
+        taking_part = (
+            (feed.user_id, feed.participates_since_ms[group_id])
+            for feed in reversed(tuple(self.rooms.followers(group_id)))
+            if group_id in feed.participates_since_ms
+        )
+        return list(itertools.islice(taking_part, limit))

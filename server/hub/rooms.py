@@ -1,0 +1,169 @@
+"""Who is connected and follows what: users with their sessions, groups with their followers."""
+
+import asyncio
+from collections.abc import Iterator
+
+from server.hub.session import Session
+
+
+class Feed:
+    """A connected user: the sessions, and the groups that they follow.
+
+    ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
+    without stored membership. While ``groups`` is being read from the store, changes are noted
+    in ``changes`` (position, group, is it followed after it) and applied on top.
+    """
+
+    __slots__ = (
+        "changes",
+        "groups",
+        "is_loaded",
+        "loading",
+        "participates_since_ms",
+        "sessions",
+        "user_id",
+    )
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.sessions: tuple[Session, ...] = ()
+        self.groups: set[str] = set()
+        self.participates_since_ms: dict[str, int] = {}
+        self.is_loaded = False
+        self.loading: asyncio.Task[None] | None = None
+        self.changes: list[tuple[int, str, bool]] = []
+
+    def add(self, session: Session) -> None:
+        """One more device."""
+        self.sessions = (*self.sessions, session)
+
+    def remove(self, session: Session) -> None:
+        """One device less."""
+        self.sessions = tuple(other for other in self.sessions if other is not session)
+
+
+class Rooms:
+    """Connected users by ID, and the followers of each group."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, Feed] = {}
+        self._followers: dict[str, dict[Feed, None]] = {}
+        self._loading: set[Feed] = set()
+        self._parting_since_ms: dict[tuple[str, str], int] = {}
+
+    def feed(self, user_id: str) -> Feed | None:
+        """The connected user of this ID."""
+        return self._feeds.get(user_id)
+
+    def feeds(self) -> Iterator[Feed]:
+        """All connected users."""
+        return iter(tuple(self._feeds.values()))
+
+    def open(self, user_id: str) -> Feed:
+        """The feed of a user who connects; made when it is the first device."""
+        feed = self._feeds.get(user_id)
+        if feed is None:
+            feed = self._feeds[user_id] = Feed(user_id)
+            self._loading.add(feed)
+        return feed
+
+    def close(self, feed: Feed) -> None:
+        """Forget a user whose last device is gone.
+
+        The user takes part in groups without stored membership until ``part`` says otherwise.
+        """
+        if self._feeds.get(feed.user_id) is feed:
+            del self._feeds[feed.user_id]
+        self._loading.discard(feed)
+        for group_id, since_ms in feed.participates_since_ms.items():
+            self._parting_since_ms[feed.user_id, group_id] = since_ms
+        followed = (*feed.groups, *feed.participates_since_ms)
+        feed.groups = set()
+        feed.participates_since_ms = {}
+        for group_id in followed:
+            self._drop(group_id, feed)
+
+    def load(self, feed: Feed, position: int, group_ids: set[str]) -> None:
+        """Take the groups of a snapshot at ``position``, and what changed since it on top."""
+        for changed_at, group_id, is_followed in feed.changes:
+            if changed_at > position:
+                (group_ids.add if is_followed else group_ids.discard)(group_id)
+        feed.changes = []
+        feed.is_loaded = True
+        self._loading.discard(feed)
+        if self._feeds.get(feed.user_id) is not feed:
+            return
+        outdated = feed.groups - group_ids
+        feed.groups = group_ids
+        for group_id in outdated:
+            self._drop(group_id, feed)
+        for group_id in group_ids:
+            self._followers.setdefault(group_id, {})[feed] = None
+
+    def followers(self, group_id: str) -> Iterator[Feed]:
+        """The connected users who follow the group, in the order in which they began to."""
+        return iter(self._followers.get(group_id, ()))
+
+    def follower_count(self, group_id: str) -> int:
+        """How many connected users follow the group."""
+        return len(self._followers.get(group_id, ()))
+
+    def follow(self, user_id: str, group_id: str, position: int) -> None:
+        """A stored membership begins at ``position``."""
+        feed = self._feeds.get(user_id)
+        if feed is None:
+            return
+        if not feed.is_loaded:
+            feed.changes.append((position, group_id, True))
+        feed.groups.add(group_id)
+        self._followers.setdefault(group_id, {})[feed] = None
+
+    def unfollow(self, user_id: str, group_id: str, position: int) -> None:
+        """A stored membership ends at ``position``."""
+        feed = self._feeds.get(user_id)
+        if feed is None:
+            return
+        if not feed.is_loaded:
+            feed.changes.append((position, group_id, False))
+        feed.groups.discard(group_id)
+        self._drop(group_id, feed)
+
+    def participate(self, user_id: str, group_id: str, since_ms: int) -> None:
+        """A connected user takes part in a group that stores no membership."""
+        feed = self._feeds.get(user_id)
+        if feed is not None:
+            feed.participates_since_ms.setdefault(group_id, since_ms)
+            self._followers.setdefault(group_id, {})[feed] = None
+
+    def participant_since_ms(self, user_id: str, group_id: str) -> int | None:
+        """Since when the user takes part, also when the connection is gone but no ``part`` came."""
+        feed = self._feeds.get(user_id)
+        since_ms = None if feed is None else feed.participates_since_ms.get(group_id)
+        return since_ms or self._parting_since_ms.get((user_id, group_id))
+
+    def part(self, user_id: str, group_id: str) -> None:
+        """The user no longer takes part."""
+        self._parting_since_ms.pop((user_id, group_id), None)
+        feed = self._feeds.get(user_id)
+        if feed is not None:
+            feed.participates_since_ms.pop(group_id, None)
+            self._drop(group_id, feed)
+
+    def close_group(self, group_id: str, position: int) -> None:
+        """The group ended at ``position``: nobody follows it any more."""
+        for feed in self._followers.pop(group_id, {}):
+            feed.groups.discard(group_id)
+            feed.participates_since_ms.pop(group_id, None)
+        for feed in self._loading:
+            feed.changes.append((position, group_id, False))
+        for key in [key for key in self._parting_since_ms if key[1] == group_id]:
+            del self._parting_since_ms[key]
+
+    def _drop(self, group_id: str, feed: Feed) -> None:
+        """End following, unless the other kind of membership still asks for it."""
+        followers = self._followers.get(group_id)
+        if followers is None or group_id in feed.groups or group_id in feed.participates_since_ms:
+            return
+        followers.pop(feed, None)
+        if not followers:
+            del self._followers[group_id]

@@ -1,0 +1,146 @@
+"""One device's connection as a reader of the log: live, catching up, or gone."""
+
+import asyncio
+import enum
+from typing import Protocol
+
+from protocol.codec import Codec
+from protocol.errors import ConnectionRefused
+from server.hub.wire import framed
+from server.service.ports import DevicePresence
+
+
+class Sink(Protocol):
+    """The transport under a session."""
+
+    def write(self, data: bytes) -> None:
+        """Hand over bytes; never waits. May call ``Session.pause`` before it returns."""
+
+    def close(self, why: ConnectionRefused) -> None:
+        """Say why, and close."""
+
+
+class Mode(enum.Enum):
+    """How the events come: from the hub as they are committed, or read from the store."""
+
+    LIVE = "live"
+    CATCHING_UP = "catching up"
+    GONE = "gone"
+
+
+class Session:
+    """What the hub keeps of a connection; small, since there are many.
+
+    A session that catches up has read everything up to ``position``. While its last page is
+    being read it holds what is committed meanwhile (``held``), so that the two join without a
+    seam. A live session has been given everything up to the hub's position.
+    """
+
+    __slots__ = (
+        "_held_bytes",
+        "_pending",
+        "_writable",
+        "codec",
+        "connected_ms",
+        "device_id",
+        "has_reader",
+        "held",
+        "is_dirty",
+        "is_paused",
+        "mode",
+        "platform",
+        "position",
+        "session_id",
+        "sink",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        user_id: str,
+        device_id: str,
+        platform: str,
+        connected_ms: int,
+        codec: Codec,
+        sink: Sink,
+    ) -> None:
+        self.session_id = session_id
+        self.user_id = user_id
+        self.device_id = device_id
+        self.platform = platform
+        self.connected_ms = connected_ms
+        self.codec = codec
+        self.sink = sink
+        self.mode = Mode.CATCHING_UP
+        self.position = 0
+        self.is_dirty = False
+        self.is_paused = False
+        self.has_reader = False
+        self.held: list[bytes] | None = None
+        self._held_bytes = 0
+        self._pending: list[bytes] = []
+        self._writable: asyncio.Future[None] | None = None
+
+    def put(self, data: bytes) -> None:
+        """Queue bytes for the next flush, after all that was queued before."""
+        self._pending.append(data)
+
+    def put_frame(self, frame: object) -> None:
+        """Queue a frame struct."""
+        self._pending.append(framed(self.codec, frame))
+
+    def flush(self) -> None:
+        """Write what is queued, as one piece."""
+        self.is_dirty = False
+        pending = self._pending
+        if not pending or self.mode is Mode.GONE:
+            pending.clear()
+            return
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        pending.clear()
+        self.sink.write(data)
+
+    def start_holding(self) -> None:
+        """From now on keep what is committed, for the hand-over."""
+        self.held = []
+        self._held_bytes = 0
+
+    def hold(self, data: bytes, most_bytes: int) -> None:
+        """Keep a live event for the hand-over; past ``most_bytes`` give up and read it later."""
+        if self.held is None:
+            return
+        self._held_bytes += len(data)
+        if self._held_bytes > most_bytes:
+            self.held = None
+        else:
+            self.held.append(data)
+
+    def stop_holding(self) -> list[bytes] | None:
+        """What was held, or None when it became too much."""
+        held = self.held
+        self.held = None
+        self._held_bytes = 0
+        return held
+
+    async def writable(self) -> None:
+        """Return once the peer takes data again; at once when it does."""
+        while self.is_paused and self.mode is not Mode.GONE:
+            if self._writable is None:
+                self._writable = asyncio.get_running_loop().create_future()
+            await self._writable
+
+    def is_gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self.mode is Mode.GONE
+
+    def mark_writable(self) -> None:
+        """Wake who waits in ``writable``."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def presence(self) -> DevicePresence:
+        """How ``list_devices`` shows it."""
+        return DevicePresence(self.device_id, self.platform, self.connected_ms, self.session_id)

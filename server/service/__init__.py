@@ -1,0 +1,1 @@
+"""One request's way: gates, slice, decision, commit, reply; in terms of ports."""

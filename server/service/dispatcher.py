@@ -1,0 +1,160 @@
+"""From a decoded message to its answer: known? allowed now? then the executor or the queries.
+
+The only place where a refusal becomes an error reply.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from protocol.commands import ChangingCommand, Command
+from protocol.errors import ErrorCode, Refused
+from protocol.frames import Request
+from protocol.identifiers import is_request_id
+from protocol.methods import METHODS, Method
+from protocol.results import ErrorBody
+from server.domain.refusals import error_body
+from server.service.executor import Executor
+from server.service.gates import ConnectionGate, actor_of
+from server.service.ports import Clock, OutcomeUnknown, RequestKey, Unavailable
+from server.service.queries import Queries, Reader
+
+log = logging.getLogger(__name__)
+
+_ENCODE = msgspec.msgpack.Encoder().encode
+
+Reply = Callable[[str, Any, ErrorBody | None], None]
+"""Called once per request with its id and the result, or the error."""
+
+
+class Caller:
+    """A connection as the service sees it.
+
+    ``last_change`` is the last changing request that is not answered yet: a read that comes
+    after it waits for it, so that requests take effect in the order in which they were sent.
+    """
+
+    __slots__ = ("gate", "last_change", "reader", "reply")
+
+    def __init__(self, reader: Reader, gate: ConnectionGate, reply: Reply) -> None:
+        self.reader = reader
+        self.gate = gate
+        self.reply = reply
+        self.last_change: asyncio.Future[None] | None = None
+
+
+class Dispatcher:
+    """Answers requests, each exactly once through ``caller.reply``."""
+
+    def __init__(self, executor: Executor, queries: Queries, clock: Clock) -> None:
+        self._executor = executor
+        self._queries = queries
+        self._clock = clock
+        self._reads: set[asyncio.Task[None]] = set()
+
+    def handle(self, request: Request, caller: Caller) -> None:
+        """Take a request; its answer comes by ``caller.reply``, perhaps before this returns.
+
+        Raises:
+            Refused: BAD_REQUEST for an id under which no answer could be given.
+        """
+        if not is_request_id(request.id):
+            raise Refused(
+                ErrorCode.BAD_REQUEST, "id is 1 to 64 bytes of printable ASCII", field="id"
+            )
+        try:
+            caller.gate.enter(self._clock.monotonic_s())
+        except Refused as refusal:
+            caller.reply(request.id, None, error_body(refusal))
+            return
+        try:
+            method, command = _parse(request)
+            if isinstance(command, ChangingCommand):
+                self._change(request, method, command, caller)
+                return
+        except Refused as refusal:
+            self._finish(caller, request.id, None, refusal)
+            return
+        task = asyncio.ensure_future(self._read(request.id, command, caller, caller.last_change))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def settled(self) -> None:
+        """Return once everything that was taken is answered."""
+        await self._executor.settled()
+        if self._reads:
+            await asyncio.wait(set(self._reads))
+
+    def _change(
+        self, request: Request, method: Method, command: ChangingCommand, caller: Caller
+    ) -> None:
+        actor = actor_of(command, caller.reader.user_id, is_app_admin=caller.reader.is_app_admin)
+        content = method.name.encode() + b"\0" + _ENCODE(command)
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        caller.last_change = done
+
+        def answer(result: object | None, refusal: Refused | None) -> None:
+            if not done.done():
+                done.set_result(None)
+            if caller.last_change is done:
+                caller.last_change = None
+            self._finish(caller, request.id, result, refusal)
+
+        key = RequestKey(caller.reader.user_id, request.id)
+        self._executor.submit(command, actor, key, digest, answer)
+
+    async def _read(
+        self,
+        request_id: str,
+        command: Command,
+        caller: Caller,
+        earlier_change: asyncio.Future[None] | None,
+    ) -> None:
+        try:
+            if earlier_change is not None:
+                await asyncio.shield(earlier_change)
+            result = await self._queries.answer(command, caller.reader)
+        except Refused as refusal:
+            self._finish(caller, request_id, None, refusal)
+        except (Unavailable, OutcomeUnknown):
+            self._finish(caller, request_id, None, Refused(ErrorCode.UNAVAILABLE))
+        except Exception:
+            log.exception("reading %s failed", type(command).__name__)
+            self._finish(caller, request_id, None, Refused(ErrorCode.INTERNAL))
+        else:
+            self._finish(caller, request_id, result, None)
+
+    def _finish(
+        self, caller: Caller, request_id: str, result: object | None, refusal: Refused | None
+    ) -> None:
+        caller.gate.leave()
+        caller.reply(request_id, result, None if refusal is None else error_body(refusal))
+
+
+def _parse(request: Request) -> tuple[Method, Command]:
+    method = METHODS.get(request.method)
+    if method is None:
+        raise Refused(
+            ErrorCode.UNKNOWN_METHOD,
+            f"no method {request.method[:64]!r}; list_methods names them all",
+            field="method",
+        )
+    try:
+        return method, msgspec.convert(request.params, method.command)
+    except msgspec.ValidationError as error:
+        raise bad_request(error, "params") from error
+
+
+def bad_request(error: msgspec.ValidationError, root: str) -> Refused:
+    """A shape error as a refusal that names the place, the root called ``root``."""
+    text, _, path = str(error).partition(" - at `$")
+    field = root + path.rstrip("`") if path else root
+    # The message of an unknown or missing field names it in backquotes instead of in the path.
+    if "unknown field `" in text or "missing required field `" in text:
+        field += "." + text.split("`")[1]
+    return Refused(ErrorCode.BAD_REQUEST, f"{text} (at {field})", field=field)

@@ -1,0 +1,307 @@
+"""Group commit: commands that wait are decided together and share one durable transaction."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from protocol.commands import ChangingCommand
+from protocol.errors import ErrorCode, Refused
+from protocol.methods import METHOD_OF
+from protocol.results import Result
+from server.domain.decide import Needs, decide, needs_of
+from server.domain.model import Actor, Decision, RowKey, groups_of_day_counter
+from server.domain.rules import Rulebook
+from server.service.batch import BatchView, merged_needs
+from server.service.ports import (
+    Clock,
+    Committed,
+    Conflict,
+    Done,
+    Duplicate,
+    Outcome,
+    OutcomeUnknown,
+    Presence,
+    Publisher,
+    RequestKey,
+    Store,
+    StoredReply,
+    Tokens,
+    Unavailable,
+    Version,
+)
+from server.service.row_cache import RowCache
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH: Final = 512
+MAX_ATTEMPTS: Final = 5
+
+Answer = Callable[[object | None, Refused | None], None]
+"""Called once with the result (a struct or a map) or the refusal."""
+
+
+class _Job:
+    """A command that waits for its answer; a copy of the same request waits for the same one."""
+
+    __slots__ = ("actor", "answers", "attempts", "command", "digest", "needs", "request")
+
+    def __init__(
+        self, command: ChangingCommand, actor: Actor, request: RequestKey | None, digest: bytes
+    ) -> None:
+        self.command = command
+        self.actor = actor
+        self.request = request
+        self.digest = digest
+        self.needs: Needs = needs_of(command, actor)
+        self.answers: list[Answer] = []
+        self.attempts = 0
+
+
+class Executor:
+    """Applies changing commands: loads, decides, commits, publishes, answers, in that order.
+
+    Commands take effect in the order of ``submit``. While one batch is being synced the next one
+    gathers; a batch is decided when the one before it is committed, so that every decision rests
+    on committed rows or on rows of its own batch.
+
+    Args:
+        is_only_writer: whether no other process writes to the store. If one may, a refusal is
+            decided again on fresh rows before it is answered.
+        on_fatal: called once when a commit's outcome is unknown; the process must end.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        publisher: Publisher,
+        presence: Presence,
+        clock: Clock,
+        tokens: Tokens,
+        rulebook: Rulebook,
+        is_only_writer: bool,
+        on_fatal: Callable[[], None],
+        shard: int = 0,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._presence = presence
+        self._clock = clock
+        self._tokens = tokens
+        self._rulebook = rulebook
+        self._is_only_writer = is_only_writer
+        self._on_fatal = on_fatal
+        self._shard = shard
+        self._rows = RowCache()
+        self._waiting: deque[_Job] = deque()
+        self._in_flight: dict[RequestKey, _Job] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def submit(
+        self,
+        command: ChangingCommand,
+        actor: Actor,
+        request: RequestKey | None,
+        digest: bytes,
+        answer: Answer,
+    ) -> None:
+        """Take ``command``; ``answer`` is called once it is durable, or refused.
+
+        Without ``request`` (for what the server itself does) nothing is remembered. A request id that is already on its way is not executed again: with the same ``digest``
+        it gets the same answer, with another REQUEST_ID_CONFLICT.
+        """
+        if request is not None:
+            twin = self._in_flight.get(request)
+            if twin is not None:
+                if twin.digest == digest:
+                    twin.answers.append(answer)
+                else:
+                    answer(None, _id_conflict(request))
+                return
+        job = _Job(command, actor, request, digest)
+        job.answers.append(answer)
+        if request is not None:
+            self._in_flight[request] = job
+        self._waiting.append(job)
+        self._idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. Owned by the composition root, one task."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                size = min(len(self._waiting), MAX_BATCH)
+                await self._run_batch([self._waiting.popleft() for _ in range(size)])
+            self._idle.set()
+
+    async def settled(self) -> None:
+        """Return once everything that was submitted is answered."""
+        await self._idle.wait()
+
+    async def _run_batch(self, jobs: Sequence[_Job]) -> None:
+        try:
+            view = await self._view_for(jobs)
+            decided, refused = self._decide_all(jobs, view)
+            outcomes: Sequence[Outcome] = ()
+            if view.write_sets:
+                outcomes = await self._store.commit(self._shard, view.write_sets)
+        except Unavailable as error:
+            self._answer_all(jobs, ErrorCode.UNAVAILABLE, str(error))
+        except OutcomeUnknown:
+            self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)
+            self._on_fatal()
+        except Exception:
+            # Whatever it was, the callers must not wait for ever; nothing was published.
+            log.exception("a batch of %d commands failed", len(jobs))
+            self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)
+            self._on_fatal()
+        else:
+            retries = self._settle(decided, outcomes)
+            await self._settle_refused(refused, retries)
+
+    async def _view_for(self, jobs: Sequence[_Job]) -> BatchView:
+        keys, users = merged_needs([job.needs for job in jobs])
+        rows: dict[RowKey, Version] = {}
+        unknown: list[RowKey] = []
+        for key in keys:
+            version = self._rows.get(key)
+            if version is None:
+                unknown.append(key)
+            else:
+                rows[key] = version
+        if unknown:
+            fresh = await self._store.load(unknown)
+            for key, version in fresh.items():
+                self._rows.put(key, version)
+            rows.update(fresh)
+        counts = await self._store.group_counts(users) if users else {}
+        counters: Mapping[str, int] = {}
+        if any(job.needs.groups_today for job in jobs):
+            counters = await self._store.counters([groups_of_day_counter(self._clock.now_ms())])
+        return BatchView(rows, counts, counters, self._presence)
+
+    def _decide_all(
+        self, jobs: Sequence[_Job], view: BatchView
+    ) -> tuple[list[tuple[_Job, Decision]], list[tuple[_Job, Refused]]]:
+        now_ms = self._clock.now_ms()
+        decided: list[tuple[_Job, Decision]] = []
+        refused: list[tuple[_Job, Refused]] = []
+        for job in jobs:
+            state = view.slice_of(job.needs, self._tokens.token(), now_ms)
+            try:
+                decision = decide(self._rulebook, state, job.command, job.actor, now_ms)
+            except Refused as refusal:
+                refused.append((job, refusal))
+            except Exception:
+                log.exception("deciding %s failed", type(job.command).__name__)
+                refused.append((job, Refused(ErrorCode.INTERNAL)))
+            else:
+                view.add(job.needs, decision, now_ms, job.request, job.digest)
+                decided.append((job, decision))
+        return decided, refused
+
+    def _settle(
+        self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
+    ) -> list[_Job]:
+        """Publish what was committed, then answer; returns the jobs to decide again."""
+        retries: list[_Job] = []
+        self._publish(decided, outcomes)
+        for (job, decision), outcome in zip(decided, outcomes, strict=True):
+            if isinstance(outcome, Done):
+                self._answer(job, _with_seq(decision.result, outcome.seq), None)
+            elif isinstance(outcome, Duplicate):
+                self._answer_stored(job, outcome.stored)
+            elif isinstance(outcome, Conflict):
+                retries.append(job)
+        self._retry(retries)
+        return retries
+
+    def _publish(
+        self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
+    ) -> None:
+        published: list[Committed] = []
+        position = 0
+        for (_job, decision), outcome in zip(decided, outcomes, strict=True):
+            if isinstance(outcome, Done):
+                for key, row in decision.puts.items():
+                    self._rows.put(key, Version(outcome.position, row))
+                published.extend(outcome.committed)
+                position = max(position, outcome.position)
+        if published or position:
+            self._publisher.publish(published, position)
+
+    async def _settle_refused(
+        self, refused: Sequence[tuple[_Job, Refused]], conflicted: Sequence[_Job]
+    ) -> None:
+        """Answer refusals, unless they rest on rows that turned out not to be so."""
+        again: list[_Job] = []
+        for job, refusal in refused:
+            rests_on_stale_rows = bool(conflicted) or (
+                not self._is_only_writer and job.attempts == 0
+            )
+            if rests_on_stale_rows and job.attempts < MAX_ATTEMPTS:
+                again.append(job)
+                continue
+            try:
+                # It may have been done before: then the first reply is the truth.
+                stored = await self._store.replay(job.request) if job.request else None
+            except (Unavailable, OutcomeUnknown):
+                self._answer(job, None, Refused(ErrorCode.UNAVAILABLE))
+                continue
+            if stored is not None:
+                self._answer_stored(job, stored)
+            else:
+                self._answer(job, None, refusal)
+        self._retry(again)
+
+    def _retry(self, jobs: Sequence[_Job]) -> None:
+        """Put ``jobs`` back at the front of the queue, to be decided on rows read anew."""
+        for job in reversed(jobs):
+            job.attempts += 1
+            if job.attempts > MAX_ATTEMPTS:
+                self._answer(job, None, Refused(ErrorCode.UNAVAILABLE, "the rows keep changing"))
+                continue
+            for key in merged_needs([job.needs])[0]:
+                self._rows.forget(key)
+            self._waiting.appendleft(job)
+
+    def _answer_stored(self, job: _Job, stored: StoredReply) -> None:
+        if stored.digest != job.digest and job.request is not None:
+            self._answer(job, None, _id_conflict(job.request))
+            return
+        result: dict[str, Any] = msgspec.json.decode(stored.reply)
+        shows_seq = "seq" in METHOD_OF[type(job.command)].result.__struct_fields__
+        if stored.seq is not None and shows_seq:
+            result["seq"] = stored.seq
+        self._answer(job, result, None)
+
+    def _answer_all(self, jobs: Sequence[_Job], code: ErrorCode, message: str | None) -> None:
+        for job in jobs:
+            for key in merged_needs([job.needs])[0]:
+                self._rows.forget(key)
+            self._answer(job, None, Refused(code, message))
+
+    def _answer(self, job: _Job, result: object | None, refusal: Refused | None) -> None:
+        if job.request is not None:
+            self._in_flight.pop(job.request, None)
+        for answer in job.answers:
+            answer(result, refusal)
+
+
+def _with_seq(result: Result, seq: int | None) -> Result:
+    """``result`` with the number that the commit gave, where the result shows one."""
+    if seq is not None and "seq" in result.__struct_fields__:
+        return msgspec.structs.replace(result, seq=seq)
+    return result
+
+
+def _id_conflict(request: RequestKey) -> Refused:
+    return Refused(ErrorCode.REQUEST_ID_CONFLICT, request_id=request.request_id)

@@ -1,0 +1,1 @@
+"""Stores: the adapters of ``server.service.ports.Store``."""

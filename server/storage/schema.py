@@ -1,0 +1,162 @@
+"""The tables, and how a database comes to have them.
+
+``application_id`` says that a file is ours and ``user_version`` which migrations it has had. A
+migration is one transaction that sets ``user_version`` itself, so that one which was interrupted
+is simply run again.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+APPLICATION_ID: Final = 0x4D757374
+"""``Must`` in ASCII; ``file`` and SQLite's own tools show it."""
+
+_FIRST: Final = (
+    # What there is one of: the epoch.
+    """
+    CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Where the log is: its last position, the last change number, the oldest cursor it serves.
+    """
+    CREATE TABLE shard (
+        shard INTEGER PRIMARY KEY,
+        position INTEGER NOT NULL,
+        change INTEGER NOT NULL,
+        floor INTEGER NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO shard (shard, position, change, floor) VALUES (0, 0, 0, 0)",
+    # The end of each log, 'g:' and a group or 'u:' and a user. Apart from grp, because every
+    # message writes here and these rows are small.
+    """
+    CREATE TABLE log_head (
+        log TEXT PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        last_position INTEGER NOT NULL,
+        last_message_ms INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        closed_position INTEGER
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE grp (
+        group_id TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Rows of a disbanded group stay until its ID is used again.
+    """
+    CREATE TABLE member (
+        group_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        rank INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        joined_position INTEGER NOT NULL DEFAULT 0,
+        joined_seq INTEGER NOT NULL DEFAULT 0,
+        read_seq INTEGER NOT NULL DEFAULT 0,
+        last_message_ms INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (group_id, user_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX member_in_charge ON member (group_id, user_id) WHERE rank > 1",
+    # What a user may see of a group's log: positions from joined_position up to and with
+    # left_position, or to where the group ended.
+    """
+    CREATE TABLE membership (
+        user_id TEXT NOT NULL,
+        joined_position INTEGER NOT NULL,
+        group_id TEXT NOT NULL,
+        joined_seq INTEGER NOT NULL,
+        left_position INTEGER,
+        discards INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (user_id, joined_position, group_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE UNIQUE INDEX membership_open ON membership (user_id, group_id)
+        WHERE left_position IS NULL
+    """,
+    # The log itself. An index on (log) is one on (log, position).
+    """
+    CREATE TABLE entry (
+        position INTEGER PRIMARY KEY,
+        log TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL,
+        UNIQUE (log, seq)
+    ) STRICT
+    """,
+    "CREATE INDEX entry_of_log ON entry (log)",
+    "CREATE INDEX entry_unsaid ON entry (log) WHERE kind <> 'message'",
+    """
+    CREATE TABLE request (
+        id INTEGER PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        seq INTEGER,
+        at_ms INTEGER NOT NULL,
+        reply BLOB NOT NULL,
+        UNIQUE (user_id, request_id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE counter (
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST,)
+"""The n-th, counted from 1, makes a database of version n out of one of version n - 1."""
+
+SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """How many migrations the database has had."""
+    return _pragma(connection, "PRAGMA user_version")
+
+
+def application_of(connection: sqlite3.Connection) -> int:
+    """Whose the database is, 0 for nobody's."""
+    return _pragma(connection, "PRAGMA application_id")
+
+
+def create(connection: sqlite3.Connection, epoch: str) -> None:
+    """Make an empty database ours, with all tables, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+    for version, statements in enumerate(MIGRATIONS, start=1):
+        _migrate(connection, statements, version)
+    connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?)", (epoch,))
+    connection.execute("COMMIT")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older database to SCHEMA_VERSION, one transaction for each step."""
+    for version in range(version_of(connection) + 1, SCHEMA_VERSION + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        _migrate(connection, MIGRATIONS[version - 1], version)
+        connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection, statements: Sequence[str], version: int) -> None:
+    for statement in statements:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {version:d}")
+
+
+def _pragma(connection: sqlite3.Connection, statement: str) -> int:
+    value: int = connection.execute(statement).fetchone()[0]
+    return value

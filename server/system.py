@@ -1,0 +1,29 @@
+"""The real clock and the real randomness."""
+
+import base64
+import secrets
+import time
+
+
+class SystemClock:
+    """Implements ``Clock``; the wall clock never goes back, whatever the machine's does."""
+
+    def __init__(self) -> None:
+        self._latest_ms = 0
+
+    def now_ms(self) -> int:
+        """See ``Clock.now_ms``."""
+        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
+        return self._latest_ms
+
+    def monotonic_s(self) -> float:
+        """See ``Clock.monotonic_s``."""
+        return time.monotonic()
+
+
+class SystemTokens:
+    """Implements ``Tokens``: 80 random bits as 16 characters of lower-case base-32."""
+
+    def token(self) -> str:
+        """See ``Tokens.token``."""
+        return base64.b32encode(secrets.token_bytes(10)).decode("ascii").lower()

@@ -1,0 +1,42 @@
+"""The admin listener: health and readiness."""
+
+import ssl
+
+from aiohttp import web
+
+
+class AdminListener:
+    """HTTP for operators and their machines.
+
+    ``is_ready`` is what ``/readyz`` says: 200 while the server takes connections, 503 before
+    and while it drains.
+    """
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+        """Listen; returns the port, which matters when ``port`` is 0.
+
+        Raises:
+            OSError: the address is not free, or not ours.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, shutdown_timeout=2)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await self._runner.cleanup()
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        status = "ready" if self.is_ready else "draining"
+        return web.json_response({"status": status}, status=200 if self.is_ready else 503)

@@ -1,0 +1,124 @@
+"""Who may connect: how many from one address, and who proves to be whom."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from protocol import usersig
+from protocol.errors import CloseCode, ConnectionRefused
+from protocol.frames import Hello
+from protocol.identifiers import is_device_id, is_user_id
+from server.domain.rules import Rulebook
+from server.service.gates import ConnectionGate, UserGate
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who a connection turned out to be."""
+
+    user_id: str
+    is_app_admin: bool
+
+
+class Authenticator:
+    """Checks the signature of a hello.
+
+    Args:
+        secret_keys: keys that may have signed; several while keys are being changed.
+        admins: the user IDs of the operator's accounts.
+        now_s: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        sdkappid: int,
+        secret_keys: Sequence[str],
+        admins: Sequence[str],
+        now_s: Callable[[], int],
+    ) -> None:
+        self._sdkappid = sdkappid
+        self._secret_keys = secret_keys
+        self._admins = frozenset(admins)
+        self._now_s = now_s
+
+    def identify(self, hello: Hello) -> Identity:
+        """Who says hello.
+
+        Raises:
+            ConnectionRefused: NOT_AUTHENTICATED with the original's number for the reason, or
+                MALFORMED for IDs that are none.
+        """
+        if not is_device_id(hello.device_id):
+            raise ConnectionRefused(
+                CloseCode.MALFORMED, "device_id is 1 to 64 bytes of printable ASCII"
+            )
+        if not is_user_id(hello.user_id):
+            raise ConnectionRefused(
+                CloseCode.NOT_AUTHENTICATED, "user_id is 1 to 32 bytes of printable ASCII"
+            )
+        try:
+            usersig.verify(
+                hello.user_sig,
+                user_id=hello.user_id,
+                sdkappid=self._sdkappid,
+                secret_keys=self._secret_keys,
+                now_s=self._now_s(),
+            )
+        except usersig.SignatureRefused as error:
+            raise ConnectionRefused(
+                CloseCode.NOT_AUTHENTICATED, str(error)[:120], error_code=int(error.code)
+            ) from error
+        return Identity(hello.user_id, hello.user_id in self._admins)
+
+
+class Addresses:
+    """Connections by address, and how many of them have not said hello."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._most = rulebook.limit("CONNECTIONS_PER_ADDRESS")
+        self._most_unknown = rulebook.limit("UNAUTHENTICATED_PER_ADDRESS")
+        self._all: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; False when it is one too many (it must ``leave`` all the same)."""
+        self._all[address] += 1
+        self._unknown[address] += 1
+        too_many = self._most is not None and self._all[address] > self._most
+        too_many_unknown = (
+            self._most_unknown is not None and self._unknown[address] > self._most_unknown
+        )
+        return not (too_many or too_many_unknown)
+
+    def introduce(self, address: str) -> None:
+        """A connection has said hello."""
+        self._decrease(self._unknown, address)
+
+    def leave(self, address: str, *, was_introduced: bool) -> None:
+        """A connection is gone."""
+        self._decrease(self._all, address)
+        if not was_introduced:
+            self._decrease(self._unknown, address)
+
+    @staticmethod
+    def _decrease(counter: Counter[str], address: str) -> None:
+        counter[address] -= 1
+        if counter[address] <= 0:
+            del counter[address]
+
+
+class Gates:
+    """The gates of all connections; a user's connections share one."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._rulebook = rulebook
+        self._users: WeakValueDictionary[str, UserGate] = WeakValueDictionary()
+
+    def open(self, user_id: str, now_s: float) -> ConnectionGate:
+        """The gate of a new connection of that user."""
+        user = self._users.get(user_id)
+        if user is None:
+            user = self._users[user_id] = UserGate(self._rulebook, now_s)
+        return ConnectionGate(self._rulebook, user, now_s)

@@ -1,0 +1,385 @@
+"""One WebSocket connection: bytes to frames to the service, and bytes from the hub out again."""
+
+import asyncio
+import enum
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request as HttpRequest
+from websockets.protocol import State
+
+from protocol import codec as codecs
+from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
+from protocol.frames import Bye, Hello, Ping, Pong, Request
+from protocol.identifiers import is_request_id
+from protocol.results import ErrorBody
+from server.domain.refusals import error_body
+from server.hub.session import Session
+from server.hub.wire import framed
+from server.service.dispatcher import Caller, bad_request
+from server.service.queries import Reader
+from server.transport.wsprotocol import WebSocketProtocol
+
+if TYPE_CHECKING:
+    from server.transport.listener import Listener
+
+log = logging.getLogger(__name__)
+
+PING: Final = b"\x89\x00"
+"""An empty ping, ready to write (RFC 6455 section 5.5.2)."""
+
+
+class Phase(enum.Enum):
+    """What the connection waits for."""
+
+    HANDSHAKE = "handshake"
+    HELLO = "hello"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+class Connection(asyncio.Protocol):
+    """The asyncio side of a WebSocket connection; also the ``Sink`` of its session.
+
+    All of it runs in callbacks of the loop: no task and no queue per connection.
+    """
+
+    __slots__ = (
+        "_address",
+        "_caller",
+        "_codec",
+        "_control_frames",
+        "_control_window_s",
+        "_deadline",
+        "_fragments",
+        "_listener",
+        "_phase",
+        "_session",
+        "_transport",
+        "_ws",
+        "last_received_s",
+        "paused_buffer_bytes",
+        "paused_since_s",
+    )
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self._ws = WebSocketProtocol(listener.limits["FRAME_BYTES"])
+        self._codec: codecs.Codec = codecs.JSON
+        self._phase = Phase.HANDSHAKE
+        self._address = ""
+        self._session: Session | None = None
+        self._caller: Caller | None = None
+        self._fragments: list[Frame] | None = None
+        self._control_frames = 0
+        self._control_window_s = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+        self.last_received_s = 0.0
+        self.paused_since_s: float | None = None
+        self.paused_buffer_bytes = 0
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer has connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.last_received_s = self._listener.clock.monotonic_s()
+        self._transport.set_write_buffer_limits(high=self._listener.limits["OUTGOING_BYTES"])
+        peer = self._transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else ""
+        self._arm(self._listener.limits["HELLO_MS"], self._hello_is_late)
+        self._listener.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone."""
+        self._disarm()
+        self._phase = Phase.CLOSING
+        if self._session is not None:
+            self._listener.hub.remove(self._session)
+        self._listener.closed(self, self._address, was_introduced=self._session is not None)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        self.last_received_s = self._listener.clock.monotonic_s()
+        self._ws.receive_data(data)
+        for event in self._ws.events_received():
+            if isinstance(event, HttpRequest):
+                self._handshake(event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._send_protocol_data()
+
+    def eof_received(self) -> None:
+        """The peer sends no more; the transport closes itself after this."""
+        self._ws.receive_eof()
+        self._send_protocol_data()
+
+    def pause_writing(self) -> None:
+        """The peer takes less than it is sent: stop sending, and stop taking its requests."""
+        self.paused_since_s = self._listener.clock.monotonic_s()
+        self.paused_buffer_bytes = self._transport.get_write_buffer_size()
+        self._listener.paused.add(self)
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        if self._session is not None:
+            self._listener.catch_up.pause(self._session)
+
+    def resume_writing(self) -> None:
+        """The peer has taken what it was sent."""
+        self.paused_since_s = None
+        self._listener.paused.discard(self)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._session is not None:
+            self._listener.catch_up.resume(self._session)
+
+    # What the session calls.
+
+    def write(self, data: bytes) -> None:
+        """See ``Sink.write``."""
+        if self._phase is not Phase.CLOSING:
+            self._transport.write(data)
+
+    def close(self, why: ConnectionRefused) -> None:
+        """See ``Sink.close``: bye, the close frame, and an end even if the peer does not answer."""
+        if self._phase is Phase.CLOSING:
+            return
+        if self._session is not None:
+            self._session.flush()
+        if self._ws.state is State.OPEN:
+            bye = Bye(
+                code=why.code,
+                reason=why.reason,
+                retry_after_ms=why.retry_after_ms,
+                error_code=why.error_code,
+            )
+            self._transport.write(framed(self._codec, bye))
+            self._ws.send_close(why.code, why.reason.encode()[:120].decode(errors="ignore"))
+            self._send_protocol_data()
+        self._phase = Phase.CLOSING
+        if self._session is not None:
+            self._listener.hub.remove(self._session)
+        if self._ws.state is State.CONNECTING:
+            self._transport.abort()
+            return
+        limit = "SLOW_CLOSE_MS" if why.code is CloseCode.TOO_SLOW else "CLOSE_MS"
+        self._arm(self._listener.limits[limit], self._transport.abort)
+
+    # What the listener's sweeps call.
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the peer has been welcomed and nobody closes."""
+        return self._phase is Phase.OPEN
+
+    def unsent_bytes(self) -> int:
+        """What the peer has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def raw_socket(self) -> socket.socket | None:
+        """The socket, for its options."""
+        found = self._transport.get_extra_info("socket")
+        return found if found is None else cast(socket.socket, found)
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life."""
+        if self._ws.state is State.OPEN and self.paused_since_s is None:
+            self._transport.write(PING)
+
+    def abort(self) -> None:
+        """End it at once; the peer is not there."""
+        self._transport.abort()
+
+    # The way in.
+
+    def _handshake(self, request: HttpRequest) -> None:
+        self._address = self._listener.address_of(request, self._address)
+        is_welcome = self._listener.addresses.enter(self._address)
+        self._listener.counted.add(self)
+        if self._listener.is_draining:
+            response = self._ws.reject(503, "The server is draining; connect again later.\n")
+        elif not is_welcome:
+            response = self._ws.reject(429, "Too many connections from this address.\n")
+        elif request.path.partition("?")[0] != "/ws":
+            response = self._ws.reject(404, "The WebSocket endpoint is /ws.\n")
+        elif "?" in request.path:
+            # A token in an address ends up in logs; refuse queries so that none can (protocol.md).
+            response = self._ws.reject(400, "/ws takes no query; say hello in a message.\n")
+        else:
+            response = self._ws.accept(request)
+        self._ws.send_response(response)
+        if response.status_code == 101:
+            self._codec = self._ws.codec
+            self._phase = Phase.HELLO
+        else:
+            self._phase = Phase.CLOSING
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.PING, Opcode.PONG):
+            self._count_control_frame()
+        elif frame.opcode is Opcode.CLOSE:
+            self._phase = Phase.CLOSING
+        elif self._phase is not Phase.CLOSING:
+            message = self._assembled(frame)
+            if message is not None:
+                self._take(*message)
+
+    def _take(self, is_binary: bool, data: bytes) -> None:
+        """Handle a whole message; whatever is wrong with it ends here."""
+        try:
+            if is_binary != self._codec.is_binary:
+                kind = "binary" if self._codec.is_binary else "text"
+                raise codecs.Malformed(f"{self._codec.subprotocol} is sent in {kind} frames")
+            self._message(data)
+        except codecs.Malformed as error:
+            self.close(ConnectionRefused(CloseCode.MALFORMED, str(error)[:120]))
+        except ConnectionRefused as why:
+            self.close(why)
+        except Exception:
+            log.exception("a message could not be handled")
+            self.close(ConnectionRefused(CloseCode.INTERNAL))
+
+    def _assembled(self, frame: Frame) -> tuple[bool, bytes] | None:
+        """A whole message as (is binary, bytes), or None until its last fragment is here."""
+        if frame.fin and self._fragments is None:
+            return frame.opcode is Opcode.BINARY, bytes(frame.data)
+        if self._fragments is None:
+            self._fragments = []
+        self._fragments.append(frame)
+        if not frame.fin:
+            if len(self._fragments) > _MOST_FRAGMENTS:
+                self.close(ConnectionRefused(CloseCode.TOO_LARGE, "too many fragments"))
+            return None
+        fragments, self._fragments = self._fragments, None
+        data = b"".join(fragment.data for fragment in fragments)
+        return fragments[0].opcode is Opcode.BINARY, data
+
+    def _message(self, data: bytes) -> None:
+        try:
+            value = self._codec.decode(data, self._listener.value_limits)
+        except codecs.OutOfBounds as error:
+            self._refuse(error.request_id, Refused(ErrorCode.BAD_REQUEST, error.message))
+            return
+        try:
+            frame = codecs.to_client_frame(value)
+        except msgspec.ValidationError as error:
+            if self._phase is Phase.HELLO and _lacks_signature(value):
+                raise ConnectionRefused(
+                    CloseCode.NOT_AUTHENTICATED, "hello has no user_sig", error_code=70002
+                ) from error
+            self._refuse(codecs.request_id_of(value), bad_request(error, "message"))
+            return
+        if self._phase is Phase.HELLO:
+            if not isinstance(frame, Hello):
+                raise ConnectionRefused(CloseCode.MALFORMED, "the first message must be hello")
+            self._hello(frame)
+        elif isinstance(frame, Request):
+            self._request(frame)
+        elif isinstance(frame, Ping):
+            self._pong()
+        else:
+            raise ConnectionRefused(CloseCode.MALFORMED, "hello was said already")
+
+    def _hello(self, hello: Hello) -> None:
+        listener = self._listener
+        identity = listener.authenticator.identify(hello)
+        self._disarm()
+        session = Session(
+            session_id=listener.tokens.token(),
+            user_id=identity.user_id,
+            device_id=hello.device_id,
+            platform=hello.platform[:_PLATFORM_CHARACTERS],
+            connected_ms=listener.clock.now_ms(),
+            codec=self._codec,
+            sink=self,
+        )
+        reader = Reader(identity.user_id, identity.is_app_admin, session.session_id)
+        gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
+        self._caller = Caller(reader, gate, self._reply)
+        self._session = session
+        self._phase = Phase.OPEN
+        listener.addresses.introduce(self._address)
+        listener.catch_up.attach(session, hello)
+
+    def _request(self, request: Request) -> None:
+        caller = self._caller
+        assert caller is not None  # there is one from hello on
+        try:
+            self._listener.dispatcher.handle(request, caller)
+        except Refused as refusal:
+            self._refuse(None, refusal)
+        most = self._listener.limits["RATE_WARNINGS"]
+        if most and caller.gate.refusals > most:
+            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
+
+    def _refuse(self, request_id: str | None, refusal: Refused) -> None:
+        """Answer a wrong message; one that cannot be answered closes the connection."""
+        if self._phase is not Phase.OPEN or request_id is None or not is_request_id(request_id):
+            raise ConnectionRefused(CloseCode.MALFORMED, refusal.message[:120])
+        self._reply(request_id, None, error_body(refusal))
+
+    def _reply(self, request_id: str, result: object, error: ErrorBody | None) -> None:
+        if self._session is not None:
+            self._listener.hub.reply(self._session, request_id, result, error)
+
+    def _pong(self) -> None:
+        session = self._session
+        assert session is not None  # there is one from hello on
+        hub = self._listener.hub
+        session.put_frame(
+            Pong(cursor=hub.cursor_of(session), server_time_ms=self._listener.clock.now_ms())
+        )
+        hub.mark_dirty(session)
+
+    def _count_control_frame(self) -> None:
+        """A flood of control frames is answered by nobody but the kernel."""
+        most = self._listener.limits["CONTROL_FRAMES_PER_S"]
+        if self.last_received_s - self._control_window_s > 1:
+            self._control_window_s = self.last_received_s
+            self._control_frames = 0
+        self._control_frames += 1
+        if most and self._control_frames > most:
+            self._transport.abort()
+
+    # The way out.
+
+    def _send_protocol_data(self) -> None:
+        """Write what the protocol itself has to say: handshake, pongs, close frames."""
+        for data in self._ws.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._phase = Phase.CLOSING
+                if self._transport.can_write_eof() and not self._transport.is_closing():
+                    self._transport.write_eof()
+                self._arm(self._listener.limits["CLOSE_MS"], self._transport.abort)
+                if self._session is not None:
+                    self._listener.hub.remove(self._session)
+
+    def _hello_is_late(self) -> None:
+        self.close(ConnectionRefused(CloseCode.TOO_SLOW, "no hello in time"))
+
+    def _arm(self, after_ms: int, callback: Callable[[], object]) -> None:
+        self._disarm()
+        self._deadline = asyncio.get_running_loop().call_later(after_ms / 1000, callback)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+_MOST_FRAGMENTS: Final = 256
+_PLATFORM_CHARACTERS: Final = 32
+
+
+def _lacks_signature(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("type") == "hello"
+        and not isinstance(value.get("user_sig"), str)
+    )

@@ -1,0 +1,196 @@
+"""The WebSocket listener: accepts connections, keeps them alive, and drains them."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+from websockets.http11 import Request as HttpRequest
+
+from protocol.codec import ValueLimits
+from protocol.errors import CloseCode, ConnectionRefused
+from server.domain.rules import Rulebook
+from server.hub.catch_up import CatchUp
+from server.hub.hub import Hub
+from server.service.dispatcher import Dispatcher
+from server.service.ports import Clock, Tokens
+from server.transport.admission import Addresses, Authenticator, Gates
+from server.transport.connection import Connection
+
+log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 4096
+"""Connections that wait to be accepted; a small backlog makes a reconnect storm last long."""
+
+_SWEEP_S: Final = 0.5
+_HEARTBEAT_SLOTS: Final = 50
+
+
+class Listener:
+    """All WebSocket connections of this process, and what they share."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        catch_up: CatchUp,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        clock: Clock,
+        tokens: Tokens,
+        rulebook: Rulebook,
+        is_behind_proxy: bool,
+    ) -> None:
+        self.hub = hub
+        self.catch_up = catch_up
+        self.dispatcher = dispatcher
+        self.authenticator = authenticator
+        self.clock = clock
+        self.tokens = tokens
+        self.limits: Mapping[str, int] = rulebook.limits
+        self.value_limits = ValueLimits.of(rulebook.limits)
+        self.addresses = Addresses(rulebook)
+        self.gates = Gates(rulebook)
+        self.is_draining = False
+        self.paused: set[Connection] = set()
+        self.counted: set[Connection] = set()
+        self._is_behind_proxy = is_behind_proxy
+        self._slots: list[set[Connection]] = [set() for _ in range(_HEARTBEAT_SLOTS)]
+        self._next_slot = 0
+        self._slot_of: dict[Connection, int] = {}
+        self._server: asyncio.Server | None = None
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+        """Listen; returns the port, which matters when ``port`` is 0.
+
+        Raises:
+            OSError: the address is not free, or not ours.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self), host, port, backlog=_BACKLOG, ssl=tls
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def run(self) -> None:
+        """Look after the connections until cancelled: slow ones often, idle ones in turns.
+
+        Each turn visits one slot of the connections, so that no turn is long.
+        """
+        turn_s = self.limits["HEARTBEAT_MS"] / 1000 / _HEARTBEAT_SLOTS
+        started_s = self.clock.monotonic_s()
+        next_sweep_s = started_s
+        turns = 0
+        while True:
+            await asyncio.sleep(min(turn_s, _SWEEP_S))
+            now_s = self.clock.monotonic_s()
+            if now_s >= next_sweep_s:
+                next_sweep_s = now_s + _SWEEP_S
+                self._end_the_silent(now_s)
+            due = int((now_s - started_s) / turn_s)
+            for turn in range(max(turns, due - _HEARTBEAT_SLOTS), due):
+                self._visit_slot(turn % _HEARTBEAT_SLOTS, now_s, turn_s)
+            turns = due
+
+    async def stop_accepting(self) -> None:
+        """Take no new connections."""
+        self.is_draining = True
+        if self._server is not None:
+            self._server.close()
+
+    async def say_goodbye(self) -> None:
+        """Close every connection with 4503; returns when all are gone or CLOSE_MS has passed.
+
+        The clients are asked to come back spread over a time that grows with their number.
+        """
+        connections = list(self._slot_of)
+        window_ms = max(1_000, len(connections) * _RETURN_MS_PER_CONNECTION)
+        for connection in connections:
+            retry_after_ms = 500 + random.randrange(window_ms)  # noqa: S311 - spreading, no secret
+            connection.close(
+                ConnectionRefused(CloseCode.DRAINING, "draining", retry_after_ms=retry_after_ms)
+            )
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._all_gone.wait(), self.limits["CLOSE_MS"] / 1000)
+        for connection in list(self._slot_of):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    # What connections call.
+
+    def opened(self, connection: Connection) -> None:
+        """A connection was accepted."""
+        slot = self._next_slot
+        self._next_slot = (slot + 1) % _HEARTBEAT_SLOTS
+        self._slots[slot].add(connection)
+        self._slot_of[connection] = slot
+        self._all_gone.clear()
+        transport_socket = connection.raw_socket()
+        if transport_socket is not None:
+            self._set_socket_options(transport_socket)
+
+    def closed(self, connection: Connection, address: str, *, was_introduced: bool) -> None:
+        """A connection is gone."""
+        slot = self._slot_of.pop(connection, None)
+        if slot is not None:
+            self._slots[slot].discard(connection)
+        if not self._slot_of:
+            self._all_gone.set()
+        self.paused.discard(connection)
+        if connection in self.counted:
+            self.counted.discard(connection)
+            self.addresses.leave(address, was_introduced=was_introduced)
+
+    def address_of(self, request: HttpRequest, peer: str) -> str:
+        """Whose connection it is: behind a proxy, whom the proxy names last."""
+        if not self._is_behind_proxy:
+            return peer
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        return forwarded[-1].rpartition(",")[2].strip() if forwarded else peer
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections there are."""
+        return len(self._slot_of)
+
+    # Sweeps.
+
+    def _visit_slot(self, slot: int, now_s: float, turn_s: float) -> None:
+        heartbeat_s = self.limits["HEARTBEAT_MS"] / 1000
+        for connection in tuple(self._slots[slot]):
+            silent_s = now_s - connection.last_received_s
+            if connection.paused_since_s is not None:
+                continue  # its silence is ours: we do not read from it
+            if silent_s >= 2 * heartbeat_s - turn_s:
+                connection.abort()
+            elif silent_s >= heartbeat_s / 2:
+                connection.ping()
+
+    def _end_the_silent(self, now_s: float) -> None:
+        """Close those who have taken nothing for SILENCE_MS, 4408."""
+        most_ms = self.limits["SILENCE_MS"]
+        for connection in tuple(self.paused):
+            unsent = connection.unsent_bytes()
+            if unsent < connection.paused_buffer_bytes or connection.paused_since_s is None:
+                connection.paused_since_s = now_s
+                connection.paused_buffer_bytes = unsent
+            elif most_ms and (now_s - connection.paused_since_s) * 1000 >= most_ms:
+                self.paused.discard(connection)
+                connection.close(ConnectionRefused(CloseCode.TOO_SLOW, "took nothing for too long"))
+
+    def _set_socket_options(self, transport_socket: socket.socket) -> None:
+        """Have the kernel give up on peers that acknowledge nothing, after we would have."""
+        transport_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        patience_ms = self.limits["SILENCE_MS"] + self.limits["SLOW_CLOSE_MS"] + 5_000
+        if self.limits["SILENCE_MS"] and hasattr(socket, "TCP_USER_TIMEOUT"):
+            transport_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
+
+
+_RETURN_MS_PER_CONNECTION: Final = 1
+"""How much longer the return of all takes for each connection: a thousand come back a second."""
