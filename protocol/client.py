@@ -43,8 +43,10 @@ from typing import Any, Final, Self, overload
 import msgspec
 
 from protocol.client_attempts import Attempts, CallTimeout
+from protocol.client_base import CallOptions, R
+from protocol.client_calls import params_of
 from protocol.client_link import Clock, LoopClock
-from protocol.client_methods import CallOptions, Methods, R
+from protocol.client_methods import Methods
 from protocol.client_session import Session, Settings, UserSig
 from protocol.client_stream import Connected, Disconnected, EventStream, Item
 from protocol.codec import MSGPACK, Codec
@@ -86,7 +88,8 @@ class Client(Methods):
         cursor: where an earlier process stopped (its ``cursor``), or None: from now on.
         timeout_s: for calls and for ``start``, where they say nothing else.
         open_timeout_s: for one attempt to connect, from the TCP connection to the welcome.
-        retry_rate_limited: whether calls refused with TOO_MANY_REQUESTS are retried.
+        retry_rate_limited: whether calls refused with TOO_MANY_REQUESTS or GROUP_MESSAGE_RATE
+            are retried.
         receive_events: False for a client that only calls: events are not kept, there is no
             stream to read, and ``cursor`` follows what arrives.
         max_queued_events: when this many wait for the application, reading stops (see above).
@@ -266,8 +269,8 @@ class Client(Methods):
         Sent at once, or when fewer than the server's ``requests_in_flight`` are unanswered, or
         when there is a connection again. Retried with the same ``request_id`` until the
         timeout: after a lost connection (in the order of the calls), and with backoff after the
-        errors that the server calls retryable (UNAVAILABLE, OUTCOME_UNKNOWN, INTERNAL, and
-        TOO_MANY_REQUESTS unless ``retry_rate_limited`` is off), never sooner than
+        errors that the server calls retryable (UNAVAILABLE, OUTCOME_UNKNOWN, INTERNAL, and those
+        about rates unless ``retry_rate_limited`` is off), never sooner than
         ``detail.retry_after_ms``. A call that was refused and retried may take effect after
         calls that were made later; await each one where order matters.
 
@@ -300,7 +303,7 @@ class Client(Methods):
     async def _ask(self, command: Command, result: type[R], options: CallOptions) -> R:
         answer = await self._attempts.result(
             METHOD_OF[type(command)].name,
-            msgspec.to_builtins(command),
+            params_of(command),
             options.get("request_id"),
             options.get("timeout_s"),
         )

@@ -13,6 +13,7 @@ from protocol.identifiers import is_request_id
 from protocol.results import ErrorBody
 
 _KNOWN_CODES: Final = frozenset(ErrorCode)
+_RATE_LIMITED: Final = frozenset({ErrorCode.TOO_MANY_REQUESTS, ErrorCode.GROUP_MESSAGE_RATE})
 
 
 class CallTimeout(TimeoutError):
@@ -82,7 +83,7 @@ class Attempts:
 
     def _retry_delay_s(self, error: ErrorBody, failures: int) -> float | None:
         """Seconds until a call that was refused so may succeed, or None to give up."""
-        is_rate_limited = error.code == ErrorCode.TOO_MANY_REQUESTS
+        is_rate_limited = error.code in _RATE_LIMITED
         if not error.retryable or (is_rate_limited and not self._retry_rate_limited):
             return None
         after_ms = error.detail.get("retry_after_ms")

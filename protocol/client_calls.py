@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.client_frames import UNLIMITED
 from protocol.codec import Codec, Malformed, OutOfBounds
+from protocol.commands import Command
 from protocol.errors import ErrorCode, Refused
 from protocol.frames import Reply, Request
 
@@ -21,6 +22,21 @@ def new_request_id() -> str:
     """26 characters: 48 bits of time in ms and 80 that nobody can guess, so ids sort by age."""
     number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
     return "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def params_of(command: Command) -> dict[str, object]:
+    """The fields of ``command`` that are not at their defaults.
+
+    An older server refuses fields that it does not know, so what says nothing is not sent; and
+    a call repeated by a newer SDK has the same content.
+    """
+    params: dict[str, object] = msgspec.to_builtins(command)
+    for field in msgspec.structs.fields(command):
+        factory = field.default_factory
+        default = field.default if factory is msgspec.NODEFAULT else factory()
+        if getattr(command, field.name) == default:
+            del params[field.encode_name]
+    return params
 
 
 def encode_request(

@@ -29,8 +29,21 @@ class ErrorCode(enum.IntEnum):
     MUTED = 10017
     USER_NOT_FOUND = 10019
     GROUP_ID_TAKEN = 10021
+    GROUP_MESSAGE_RATE = 10023
+    ALREADY_HANDLED = 10024
     GROUP_ID_TAKEN_BY_YOU = 10025
+    MESSAGE_NOT_FOUND = 10030
+    RECALL_TOO_LATE = 10031
+    NOT_RECALLABLE = 10032
     TOO_MANY_GROUPS = 10037
+    ATTRIBUTE_KEY_TOO_LONG = 10045
+    ATTRIBUTE_VALUE_TOO_LONG = 10046
+    TOO_MANY_ATTRIBUTES = 10047
+    ATTRIBUTES_TOO_LARGE = 10048
+    ATTRIBUTE_NOT_FOUND = 10050
+    TOO_MANY_MENTIONS = 10053
+    ATTRIBUTE_CONFLICT = 10056
+    TOO_MANY_COUNTERS = 10063
     MESSAGE_TOO_LARGE = 80002
     REQUEST_ID_CONFLICT = 90001
     OUTCOME_UNKNOWN = 90002
@@ -74,6 +87,35 @@ ERRORS: Final[Mapping[ErrorCode, ErrorSpec]] = {
     ErrorCode.MUTED: ErrorSpec(False, 403, "the member or the whole group is muted"),
     ErrorCode.USER_NOT_FOUND: ErrorSpec(False, 404, "the user is unknown or not in the group"),
     ErrorCode.GROUP_ID_TAKEN: ErrorSpec(False, 409, "somebody else uses or used this group ID"),
+    ErrorCode.GROUP_MESSAGE_RATE: ErrorSpec(
+        True, 429, "more messages than the group's rate allows; this one was dropped"
+    ),
+    ErrorCode.ALREADY_HANDLED: ErrorSpec(
+        False, 409, "somebody has handled this application; detail says who and how"
+    ),
+    ErrorCode.MESSAGE_NOT_FOUND: ErrorSpec(
+        False, 404, "the group's log has no such message, or no longer"
+    ),
+    ErrorCode.RECALL_TOO_LATE: ErrorSpec(False, 403, "the time in which one may recall is over"),
+    ErrorCode.NOT_RECALLABLE: ErrorSpec(
+        False, 409, "this entry is no message, or was recalled already"
+    ),
+    ErrorCode.ATTRIBUTE_KEY_TOO_LONG: ErrorSpec(
+        False, 400, "an attribute's or counter's key is too long"
+    ),
+    ErrorCode.ATTRIBUTE_VALUE_TOO_LONG: ErrorSpec(False, 400, "an attribute's value is too long"),
+    ErrorCode.TOO_MANY_ATTRIBUTES: ErrorSpec(
+        False, 409, "the group would have too many attributes"
+    ),
+    ErrorCode.ATTRIBUTES_TOO_LARGE: ErrorSpec(
+        False, 409, "the group's attributes would be too large together"
+    ),
+    ErrorCode.ATTRIBUTE_NOT_FOUND: ErrorSpec(False, 404, "the group has no such attribute"),
+    ErrorCode.TOO_MANY_MENTIONS: ErrorSpec(False, 400, "the message mentions too many users"),
+    ErrorCode.ATTRIBUTE_CONFLICT: ErrorSpec(
+        False, 409, "the group has changed since if_version; read its attributes again"
+    ),
+    ErrorCode.TOO_MANY_COUNTERS: ErrorSpec(False, 409, "the group would have too many counters"),
     ErrorCode.GROUP_ID_TAKEN_BY_YOU: ErrorSpec(False, 409, "your own group has this ID already"),
     ErrorCode.TOO_MANY_GROUPS: ErrorSpec(False, 409, "the user is in as many groups as allowed"),
     ErrorCode.MESSAGE_TOO_LARGE: ErrorSpec(False, 413, "the message's body exceeds its limit"),

@@ -6,12 +6,16 @@ from typing import Any, Final
 import msgspec
 
 from protocol.messages import Element
+from protocol.results import ApplicationKind, ApplicationStatus
 from protocol.vocabulary import (
+    ApplyJoinOption,
     EventKind,
     GroupType,
+    InviteJoinOption,
     Message,
     MessagePriority,
     Notice,
+    ReceiveOption,
     Role,
     Tip,
 )
@@ -81,6 +85,110 @@ class MembersChanged(EventData, frozen=True, kw_only=True):
     """Only when the change left the group with another owner: "" for none."""
 
 
+class ProfileChanged(EventData, frozen=True, kw_only=True):
+    """What of a group's profile is different now, and the group's version.
+
+    Fields that did not change are absent; a custom field or attribute that is null was deleted.
+    """
+
+    version: int | None = None
+    name: str | None = None
+    introduction: str | None = None
+    notification: str | None = None
+    face_url: str | None = None
+    owner_id: str | None = None
+    apply_join_option: ApplyJoinOption | None = None
+    invite_join_option: InviteJoinOption | None = None
+    mute_all: bool | None = None
+    max_member_count: int | None = None
+    custom: dict[str, str | None] = {}
+    attributes: dict[str, str | None] = {}
+    counters: dict[str, int] = {}
+
+
+class MemberChange(EventData, frozen=True, kw_only=True):
+    """What of a member is different now, and the group's version; the rest is absent."""
+
+    user_id: str
+    version: int
+    name_card: str | None = None
+    mute_until_ms: int | None = None
+    custom: dict[str, str | None] = {}
+    role: Role | None = None
+    """Only in the actor's own copy where the type announces no change of roles."""
+
+
+class RoleChange(EventData, frozen=True, kw_only=True):
+    """A member became an admin, or is one no longer."""
+
+    user_id: str
+    role: Role
+    version: int
+
+
+class OwnerChanged(EventData, frozen=True, kw_only=True):
+    """Notice to the owner of before and the owner of now; either may be ""."""
+
+    old_owner_id: str
+    new_owner_id: str
+    version: int
+
+
+class Application(EventData, frozen=True, kw_only=True):
+    """Something waits for a decision: of the admins, or of the invitee."""
+
+    application_id: str
+    kind: ApplicationKind
+    user_id: str
+    inviter_id: str = ""
+    message: str = ""
+
+
+class ApplicationDecided(EventData, frozen=True, kw_only=True):
+    """A decision was made; ``group`` is there for a user who is a member by it."""
+
+    application_id: str
+    status: ApplicationStatus
+    user_id: str
+    handler_id: str = ""
+    message: str = ""
+    group: GroupBasics | None = None
+
+
+class ApplicationsRead(EventData, frozen=True, kw_only=True):
+    """The own devices have seen the applications up to that time."""
+
+    up_to_ms: int
+
+
+class Read(EventData, frozen=True, kw_only=True):
+    """The own devices have read the group's log up to ``read_seq``."""
+
+    read_seq: int
+    unread: int
+
+
+class ReceiveOptionChanged(EventData, frozen=True, kw_only=True):
+    """How the own devices get the group's messages from now on."""
+
+    receive_option: ReceiveOption
+
+
+class MessageRecalled(EventData, frozen=True, kw_only=True):
+    """The message with number ``recalled_seq`` was taken back; its content is gone."""
+
+    recalled_seq: int
+    from_id: str
+    reason: str = ""
+
+
+class GroupRecycled(EventData, frozen=True, kw_only=True):
+    """Notice to everyone who was a member: nobody used the group for long."""
+
+    type: GroupType
+    name: str
+
+
 class MessageData(EventData, frozen=True, kw_only=True):
     """What a member said."""
 
@@ -89,6 +197,8 @@ class MessageData(EventData, frozen=True, kw_only=True):
     at_user_ids: list[str] = []
     custom_data: str = ""
     online_only: bool = False
+    recalled: bool = False
+    """The message was taken back: the body is empty."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -128,6 +238,27 @@ EVENT_DATA: Final[Mapping[tuple[EventKind, str], type[EventData]]] = {
     (EventKind.TIP, Tip.MEMBER_INVITED): MembersChanged,
     (EventKind.TIP, Tip.MEMBER_QUIT): MembersChanged,
     (EventKind.TIP, Tip.MEMBER_KICKED): MembersChanged,
+    (EventKind.NOTICE, Notice.JOIN_REQUESTED): Application,
+    (EventKind.NOTICE, Notice.INVITE_REQUESTED): Application,
+    (EventKind.NOTICE, Notice.JOIN_APPROVED): ApplicationDecided,
+    (EventKind.NOTICE, Notice.JOIN_REJECTED): ApplicationDecided,
+    (EventKind.NOTICE, Notice.INVITE_ACCEPTED): ApplicationDecided,
+    (EventKind.NOTICE, Notice.INVITE_REJECTED): ApplicationDecided,
+    (EventKind.NOTICE, Notice.APPLICATION_HANDLED): ApplicationDecided,
+    (EventKind.NOTICE, Notice.APPLICATIONS_READ): ApplicationsRead,
+    (EventKind.NOTICE, Notice.READ): Read,
+    (EventKind.NOTICE, Notice.RECEIVE_OPTION_CHANGED): ReceiveOptionChanged,
+    (EventKind.NOTICE, Notice.OWNER_CHANGED): OwnerChanged,
+    (EventKind.NOTICE, Notice.ADMIN_GRANTED): RoleChange,
+    (EventKind.NOTICE, Notice.ADMIN_REVOKED): RoleChange,
+    (EventKind.NOTICE, Notice.MEMBER_PROFILE_CHANGED): MemberChange,
+    (EventKind.NOTICE, Notice.GROUP_PROFILE_CHANGED): ProfileChanged,
+    (EventKind.NOTICE, Notice.GROUP_RECYCLED): GroupRecycled,
+    (EventKind.TIP, Tip.ADMIN_SET): RoleChange,
+    (EventKind.TIP, Tip.ADMIN_CANCELLED): RoleChange,
+    (EventKind.TIP, Tip.GROUP_PROFILE_CHANGED): ProfileChanged,
+    (EventKind.TIP, Tip.MEMBER_PROFILE_CHANGED): MemberChange,
     (EventKind.MESSAGE, Message.MESSAGE): MessageData,
+    (EventKind.MESSAGE, Message.MESSAGE_RECALLED): MessageRecalled,
 }
 """Kind and name of each event that is sent -> the shape of its data."""

@@ -90,9 +90,22 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
     "MEMBERS_PUBLIC": LimitSpec(6_000, "members", "of one Public group"),
     "MEMBERS_MEETING": LimitSpec(6_000, "members", "of one Meeting group"),
     "MEMBERS_COMMUNITY": LimitSpec(100_000, "members", "of one Community group"),
+    "PENDING_APPLICATIONS": LimitSpec(
+        50, "applications", "unhandled on one user's list; one more drops the oldest", True
+    ),
+    "HANDLED_MS": LimitSpec(604_800_000, "ms", "how long a handled application is kept"),
+    "HISTORY_MS": LimitSpec(
+        604_800_000, "ms", "how long a log keeps its entries, and a disbanded group its ID"
+    ),
+    "IDLE_GROUP_MS": LimitSpec(
+        0, "ms", "a group without any change or message for so long is recycled"
+    ),
+    "RECALL_MS": LimitSpec(120_000, "ms", "in which one may recall one's own message", True),
+    "MUTE_S": LimitSpec(4_294_967_295, "s", "the longest mute of a member", True),
     "GROUP_MESSAGES_PER_S": LimitSpec(0, "per second", "messages to one group"),
     "INITIAL_MEMBERS": LimitSpec(100, "users", "in one create_group", True, False),
     "USERS_PER_CALL": LimitSpec(100, "users", "in one invite or removal", True, False),
+    "APPLICATIONS_PER_CALL": LimitSpec(50, "applications", "handled in one call", True, False),
     "GROUPS_PER_CALL": LimitSpec(50, "groups", "in one get_groups", True, False),
     "PAGE_ITEMS": LimitSpec(100, "items", "one page of a list", True, False),
     # Lengths, in bytes of UTF-8.
@@ -102,6 +115,17 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
     "INTRODUCTION_BYTES": LimitSpec(400, "bytes", "a group's introduction", True, False),
     "NOTIFICATION_BYTES": LimitSpec(400, "bytes", "a group's announcement", True, False),
     "FACE_URL_BYTES": LimitSpec(500, "bytes", "a group's picture address", True, False),
+    "NAME_CARD_BYTES": LimitSpec(50, "bytes", "a member's name card", True, False),
+    "GROUP_CUSTOM_KEYS": LimitSpec(10, "keys", "custom fields of groups that can be declared"),
+    "GROUP_CUSTOM_BYTES": LimitSpec(512, "bytes", "a group custom field's value", True, False),
+    "MEMBER_CUSTOM_KEYS": LimitSpec(5, "keys", "custom fields of members that can be declared"),
+    "MEMBER_CUSTOM_BYTES": LimitSpec(64, "bytes", "a member custom field's value", True, False),
+    "ATTRIBUTES": LimitSpec(16, "keys", "attributes of a group", True, False),
+    "ATTRIBUTE_KEY_BYTES": LimitSpec(32, "bytes", "an attribute's key", True, False),
+    "ATTRIBUTE_VALUE_BYTES": LimitSpec(4_000, "bytes", "an attribute's value", True, False),
+    "ATTRIBUTES_BYTES": LimitSpec(16_000, "bytes", "all attributes of a group", True, False),
+    "COUNTERS": LimitSpec(20, "keys", "counters of a group", True, False),
+    "COUNTER_KEY_BYTES": LimitSpec(128, "bytes", "a counter's key", True, False),
     "REASON_BYTES": LimitSpec(
         300, "bytes", "the text of an application, invitation, removal or decision", True, False
     ),

@@ -1,6 +1,6 @@
 """The elements of a message's body, typed (``protocol.md``, Message bodies)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -104,7 +104,7 @@ class RelayContent(_Content, frozen=True):
     title: str
     abstracts: list[str]
     compatible_text: str
-    messages: list[dict[str, object]]
+    messages: list[dict[str, Any]]
 
 
 class _Element(

@@ -51,6 +51,8 @@ class GroupProfile(msgspec.Struct, frozen=True, kw_only=True):
     apply_join_option: ApplyJoinOption
     invite_join_option: InviteJoinOption
     mute_all: bool
+    custom: dict[str, str]
+    attributes: dict[str, str]
 
 
 class MemberResultKind(enum.StrEnum):
@@ -93,6 +95,37 @@ class GetGroupsResult(Result, frozen=True, kw_only=True):
     groups: list[GroupResult]
 
 
+class VersionResult(Result, frozen=True, kw_only=True):
+    """The group's version after the change."""
+
+    version: int
+
+
+class AttributesResult(Result, frozen=True, kw_only=True):
+    """The group's version, and the attributes asked for or, after a change, all of them."""
+
+    version: int
+    attributes: dict[str, str]
+
+
+class CountersResult(Result, frozen=True, kw_only=True):
+    """Counters and their values."""
+
+    counters: dict[str, int]
+
+
+class UnreadResult(Result, frozen=True, kw_only=True):
+    """How many entries of the group's log come after the read position."""
+
+    unread: int
+
+
+class OnlineCountResult(Result, frozen=True, kw_only=True):
+    """How many members are connected."""
+
+    online_count: int
+
+
 class MemberProfile(msgspec.Struct, frozen=True, kw_only=True):
     """A member as other members see it (``groups.md`` section 4)."""
 
@@ -104,6 +137,20 @@ class MemberProfile(msgspec.Struct, frozen=True, kw_only=True):
     last_message_time_ms: int
     name_card: str
     mute_until_ms: int
+    custom: dict[str, str]
+
+
+class MemberChanged(Result, frozen=True, kw_only=True):
+    """The member after the change."""
+
+    member: MemberProfile
+
+
+class GetMembersResult(Result, frozen=True, kw_only=True):
+    """In the order of the request."""
+
+    members: list[MemberProfile]
+    missing: list[str]
 
 
 class JoinedGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +204,84 @@ class JoinGroupResult(Result, frozen=True, kw_only=True):
     """Where the caller stands now."""
 
     status: JoinStatus
+
+
+class ApplicationKind(enum.StrEnum):
+    """Who asks whom: a user the admins, a member the admins, a member the user."""
+
+    JOIN = "join"
+    INVITE_NEEDS_ADMIN = "invite_needs_admin"
+    INVITE_NEEDS_INVITEE = "invite_needs_invitee"
+
+
+class ApplicationStatus(enum.StrEnum):
+    """What became of an application; dropped: there were too many."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+
+
+class ApplicationInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the pending list; the last three say who handled it, when and why."""
+
+    application_id: str
+    kind: ApplicationKind
+    group_id: str
+    user_id: str
+    inviter_id: str
+    message: str
+    created_ms: int
+    status: ApplicationStatus
+    handler_id: str
+    handled_ms: int
+    handle_message: str
+
+
+class ListApplicationsResult(Result, frozen=True, kw_only=True):
+    """A page, newest first; ``unread`` counts the pending ones of the whole list."""
+
+    applications: list[ApplicationInfo]
+    unread: int
+    next: str | None = None
+
+
+class HandleResultKind(enum.StrEnum):
+    """What became of one application of a batch."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class HandleResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One application's row in the answer; ``error`` exactly when ``failed``."""
+
+    application_id: str
+    result: HandleResultKind
+    error: ErrorBody | None = None
+
+
+class HandleApplicationsResult(Result, frozen=True, kw_only=True):
+    """In the order of the request."""
+
+    applications: list[HandleResult]
+
+
+class TypeRules(msgspec.Struct, frozen=True, kw_only=True):
+    """One type: the standing that each operation needs, and the type's other properties."""
+
+    type: GroupType
+    rights: dict[str, str]
+    only_lower_rank: list[str]
+    traits: dict[str, object]
+
+
+class GetRulesResult(Result, frozen=True, kw_only=True):
+    """One row per type."""
+
+    types: list[TypeRules]
 
 
 class SendMessageResult(Result, frozen=True, kw_only=True):

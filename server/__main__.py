@@ -12,7 +12,6 @@ from pathlib import Path
 from protocol import usersig
 from server import app, config
 from server.config import SETTINGS, Settings, SettingsRefused
-from server.storage.refusal import StoreRefused
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "token":
             return _token(settings, options.user_id, options.expire_s)
         return asyncio.run(app.serve(settings))
-    except (SettingsRefused, StoreRefused, OSError) as error:
+    except (SettingsRefused, app.StartRefused, OSError) as error:
         sys.stderr.write(f"muster: {error}\n")
         return 2
 

@@ -19,13 +19,16 @@ from protocol.limits import LIMITS
 from server import config
 from server.config import Settings
 from server.domain.model import Actor
+from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
-from server.service.ports import OutcomeUnknown, Store, Unavailable
+from server.service.housekeeping import Housekeeping
+from server.service.ports import Store
 from server.service.queries import Queries
+from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
 from server.transport.admin import AdminListener
@@ -37,8 +40,9 @@ log = logging.getLogger(__name__)
 SERVER_NAME: Final = "muster/0.1"
 SHARD: Final = 0
 
-_FORGET_EVERY_S: Final = 1.0
-_FORGET_AT_ONCE: Final = 20_000
+
+class StartRefused(Exception):
+    """The server cannot start on this data; the message says why and what to do."""
 
 
 class Server:
@@ -47,11 +51,11 @@ class Server:
     Use ``run``: it starts, prints the ready line, serves until a signal, and drains.
     """
 
-    def __init__(self, settings: Settings, store: Store, hub: Hub, secret_key: str) -> None:
+    def __init__(
+        self, settings: Settings, rulebook: Rulebook, store: Store, hub: Hub, secret_key: str
+    ) -> None:
         self._settings = settings
-        self._store = store
-        self._hub = hub
-        self._rulebook = Rulebook(limits=settings.limits)
+        self._rulebook = rulebook
         self._clock = SystemClock()
         tokens = SystemTokens()
         self._failed = asyncio.Event()
@@ -93,6 +97,14 @@ class Server:
             is_behind_proxy=settings.behind_proxy,
         )
         self._admin = AdminListener()
+        self._housekeeping = Housekeeping(
+            store=store,
+            executor=self._executor,
+            rulebook=rulebook,
+            clock=self._clock,
+            on_trimmed=hub.raise_floor,
+            shard=SHARD,
+        )
         hub.on_parted = self._part
 
     async def run(self) -> int:
@@ -104,7 +116,7 @@ class Server:
         work = [
             asyncio.ensure_future(self._executor.run()),
             asyncio.ensure_future(self._listener.run()),
-            asyncio.ensure_future(self._forget_requests()),
+            asyncio.ensure_future(self._housekeeping.run()),
         ]
         try:
             await self._start()
@@ -168,36 +180,39 @@ class Server:
             QuitGroup(group_id=group_id), Actor(user_id), None, b"", lambda _result, _refused: None
         )
 
-    async def _forget_requests(self) -> None:
-        """Let go of request ids that nobody repeats any more."""
-        most_ms = self._settings.limits["REQUEST_ID_MS"]
-        while True:
-            await asyncio.sleep(_FORGET_EVERY_S)
-            try:
-                if most_ms:
-                    before_ms = self._clock.now_ms() - most_ms
-                    await self._store.forget_requests(before_ms, _FORGET_AT_ONCE)
-            except (Unavailable, OutcomeUnknown):
-                log.warning("old request ids could not be forgotten; trying again")
-
 
 async def serve(settings: Settings) -> int:
     """Open the store, run the server on it, close the store; returns the exit status.
 
     Raises:
         config.SettingsRefused: the settings cannot be served with.
-        server.storage.refusal.StoreRefused: the data directory cannot be used.
+        StartRefused: the data directory cannot be used.
         OSError: an address cannot be listened on.
     """
-    store = await open_sqlite(Path(settings.data))
+    rulebook = _rulebook(settings)
+    try:
+        store = await open_sqlite(Path(settings.data))
+    except StoreRefused as error:
+        raise StartRefused(str(error)) from error
     try:
         if not settings.secret_key and config.make_key(settings, secrets.token_hex(32)):
             log.warning("a new key was made in %s", config.key_file(settings))
-        heads = await store.heads(SHARD)
-        hub = Hub(heads, Rulebook(limits=settings.limits))
-        return await Server(settings, store, hub, config.stored_key(settings)).run()
+        hub = Hub(await store.heads(SHARD), rulebook)
+        return await Server(settings, rulebook, store, hub, config.stored_key(settings)).run()
     finally:
         await store.close()
+
+
+def _rulebook(settings: Settings) -> Rulebook:
+    try:
+        return configured_rulebook(
+            limits=settings.limits,
+            types=settings.types,
+            group_fields=settings.group_fields,
+            member_fields=settings.member_fields,
+        )
+    except ValueError as error:
+        raise config.SettingsRefused(f"the configuration file: {error}") from error
 
 
 def _welcome_limits(settings: Settings) -> dict[str, int]:

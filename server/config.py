@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str = ""
     log_level: str = "INFO"
     limits: Mapping[str, int] = msgspec.field(default_factory=default_limits)
+    types: Mapping[str, Any] = {}
+    group_fields: Mapping[str, Any] = {}
+    member_fields: Mapping[str, Any] = {}
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -101,6 +104,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "log_level": Setting(_level, "DEBUG, INFO, WARNING or ERROR"),
 }
 """Every setting but the limits: name -> row. The README's table is printed from here."""
+
+TABLES: Final = ("types", "group_fields", "member_fields")
+"""Tables of the configuration file that change the rules: ``server.domain.overrides``."""
 
 _PREFIX: Final = "MUSTER_"
 _LIMIT_PREFIX: Final = "MUSTER_LIMIT_"
@@ -193,6 +199,11 @@ def _read_file(path: Path, found: dict[str, Any], limits: dict[str, int]) -> Non
         raise SettingsRefused(f"the configuration file {path} cannot be read: {error}") from error
     for name, value in content.pop("limits", {}).items():
         _set_limit(limits, name.upper(), str(value), f"limits.{name} in {path}")
+    for name in TABLES:
+        table = content.pop(name, {})
+        if not isinstance(table, dict):
+            raise SettingsRefused(f"{name} in {path} must be a table")
+        found[name] = table
     for name, value in content.items():
         where = f"{name} in {path}"
         if name not in SETTINGS:

@@ -1,13 +1,19 @@
 """Who can be added to a group at all, whoever adds them."""
 
+from collections.abc import Mapping
+
 from protocol import identifiers
 from protocol.errors import ErrorCode, Refused
-from server.domain.model import Group, Slice
+from server.domain.model import Group
 from server.domain.rules import Rulebook
 
 
 def admit(
-    rulebook: Rulebook, state: Slice, user_id: str, *, seats: int | None = None
+    rulebook: Rulebook,
+    user_id: str,
+    group_counts: Mapping[str, int],
+    *,
+    seats: int | None = None,
 ) -> Refused | None:
     """Why ``user_id`` cannot be in one more group, or None.
 
@@ -18,7 +24,7 @@ def admit(
     if seats is not None and seats <= 0:
         return Refused(ErrorCode.GROUP_FULL, rule="max_member_count")
     most = rulebook.limit("GROUPS_PER_USER")
-    have = state.group_counts.get(user_id, 0)
+    have = group_counts.get(user_id, 0)
     if most is not None and have >= most:
         return Refused(
             ErrorCode.TOO_MANY_GROUPS,

@@ -38,7 +38,7 @@ def basics(group: Group) -> events.GroupBasics:
 def notice_to(
     user_id: str,
     notice: Notice,
-    group: Group,
+    group_id: str,
     actor_id: str,
     now_ms: int,
     data: events.EventData,
@@ -52,7 +52,7 @@ def notice_to(
         kind=EventKind.NOTICE,
         event=notice,
         op=NOTICE_OPS[notice],
-        group_id=group.group_id,
+        group_id=group_id,
         actor_id=actor_id,
         time_ms=now_ms,
         data=data,
@@ -123,7 +123,7 @@ def group_created(group: Group, actor_id: str, now_ms: int) -> Entry:
     return notice_to(
         group.owner_id,
         Notice.GROUP_CREATED,
-        group,
+        group.group_id,
         actor_id,
         now_ms,
         events.GroupCreated(group=basics(group)),
@@ -136,7 +136,7 @@ def invited(
 ) -> Entry:
     """To a user who was brought in."""
     data = events.Invited(group=basics(group), role=role, message=message)
-    return notice_to(user_id, Notice.INVITED, group, actor_id, now_ms, data)
+    return notice_to(user_id, Notice.INVITED, group.group_id, actor_id, now_ms, data)
 
 
 def members_changed(
@@ -158,6 +158,47 @@ def members_changed(
         owner_id=owner_id,
     )
     return tip(tip_name, group, actor_id, now_ms, data)
+
+
+def profile_changed(
+    group: Group, data: events.ProfileChanged, actor_id: str, now_ms: int, policy: TipPolicy
+) -> Entry:
+    """To the members as ``policy`` has it; where there is no tip, to the actor's own devices."""
+    if policy is TipPolicy.OFF:
+        return notice_to(
+            actor_id, Notice.GROUP_PROFILE_CHANGED, group.group_id, actor_id, now_ms, data
+        )
+    stored = policy is TipPolicy.STORED
+    return tip(Tip.GROUP_PROFILE_CHANGED, group, actor_id, now_ms, data, is_stored=stored)
+
+
+def owner_changed(
+    before: Group, after: Group, actor_id: str, now_ms: int, policy: TipPolicy
+) -> list[Entry]:
+    """To the owner of before and of now, and to the members."""
+    data = events.OwnerChanged(
+        old_owner_id=before.owner_id, new_owner_id=after.owner_id, version=after.version
+    )
+    told = [
+        notice_to(user_id, Notice.OWNER_CHANGED, after.group_id, actor_id, now_ms, data)
+        for user_id in (before.owner_id, after.owner_id)
+        if user_id
+    ]
+    changed = events.ProfileChanged(version=after.version, owner_id=after.owner_id)
+    return [*told, profile_changed(after, changed, actor_id, now_ms, policy)]
+
+
+def group_recycled(group: Group, now_ms: int) -> Entry:
+    """To everyone who was a member: one entry, the last of the group's log."""
+    return Entry(
+        kind=EventKind.NOTICE,
+        event=Notice.GROUP_RECYCLED,
+        op=NOTICE_OPS[Notice.GROUP_RECYCLED],
+        group_id=group.group_id,
+        time_ms=now_ms,
+        data=events.GroupRecycled(type=group.type, name=group.name),
+        closes=True,
+    )
 
 
 def group_disbanded(group: Group, actor_id: str, now_ms: int) -> Entry:
@@ -193,6 +234,20 @@ def message(
         time_ms=now_ms,
         data=data,
         is_stored=is_stored,
+    )
+
+
+def message_recalled(
+    group: Group, from_id: str, recalled_seq: int, reason: str, actor_id: str, now_ms: int
+) -> Entry:
+    """A message was taken back, to the members."""
+    return Entry(
+        kind=EventKind.MESSAGE,
+        event=Message.MESSAGE_RECALLED,
+        group_id=group.group_id,
+        actor_id=actor_id,
+        time_ms=now_ms,
+        data=events.MessageRecalled(recalled_seq=recalled_seq, from_id=from_id, reason=reason),
     )
 
 

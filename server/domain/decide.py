@@ -6,27 +6,57 @@ from typing import Any, Final
 import msgspec
 
 from protocol.commands import (
+    AddCounters,
     ChangingCommand,
     CreateGroup,
+    DeleteAttributes,
     DisbandGroup,
+    HandleApplications,
     InviteMembers,
     JoinGroup,
+    MarkRead,
     QuitGroup,
+    ReadApplications,
+    RecallMessage,
     RemoveMembers,
     SendMessage,
+    SetAttributes,
+    TransferGroup,
+    UpdateGroup,
+    UpdateMember,
 )
-from server.domain import lifecycle, membership, messages
+from server.domain import applications, lifecycle, members, membership, messages, profile
+from server.domain.jobs import RecycleGroup
 from server.domain.model import Actor, Decision, Slice
 from server.domain.rules import Rulebook
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decision looks at: the group, the membership of users, how many groups they are in."""
+    """What a decision looks at, so that it can be read beforehand; see ``Slice`` for the meaning.
 
-    group_id: str | None
+    ``owner`` adds the group's owner to ``member_ids``. ``remembered_ids`` are looked up in every
+    type of group, or, with ``remembers_participants``, only where membership is not stored.
+    """
+
+    group_id: str | None = None
     member_ids: Sequence[str] = ()
+    remembered_ids: Sequence[str] = ()
+    remembers_participants: bool = False
+    owner: bool = False
     counted_user_ids: Sequence[str] = ()
     groups_today: bool = False
+    attributes: bool = False
+    counters: bool = False
+    read_state_of: str | None = None
+    entry_seq: int | None = None
+    handlers: bool = False
+    seen_by: str | None = None
+    application_ids: Sequence[str] = ()
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether reading it takes more than rows by their keys: such a command begins a batch."""
+        return self.handlers or self.entry_seq is not None or bool(self.application_ids)
 
 
 Decide = Callable[[Rulebook, Slice, Any, Actor, int], Decision]
@@ -62,10 +92,16 @@ def decide(
 
     Raises:
         Refused: the rules forbid it, or a value is out of its limit; nothing is to be changed.
+        MoreNeeded: the handlers' lists have to be seen too; decide again with ``widened`` needs.
 
     Source: ``groups.md``.
     """
     return _CASES[type(command)].decide(rulebook, state, command, actor, now_ms)
+
+
+def widened(needs: Needs) -> Needs:
+    """What a command needs that turned out to need the handlers' lists (``MoreNeeded``)."""
+    return msgspec.structs.replace(needs, handlers=True)
 
 
 def _of_create(command: CreateGroup, actor: Actor) -> Needs:
@@ -73,19 +109,78 @@ def _of_create(command: CreateGroup, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, counted_user_ids=users, groups_today=True)
 
 
-def _of_actor(command: DisbandGroup | QuitGroup | SendMessage, actor: Actor) -> Needs:
+def _of_actor(command: DisbandGroup | UpdateGroup, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id])
 
 
+def _of_nobody(command: RecycleGroup, _actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id)
+
+
+def _of_transfer(command: TransferGroup, actor: Actor) -> Needs:
+    return Needs(
+        group_id=command.group_id,
+        member_ids=[actor.user_id, command.new_owner_id],
+        owner=True,
+    )
+
+
+def _of_quitter(command: QuitGroup, actor: Actor) -> Needs:
+    successors = [command.successor_id] if command.successor_id is not None else []
+    return Needs(group_id=command.group_id, member_ids=[actor.user_id, *successors])
+
+
+def _of_speaker(command: SendMessage, actor: Actor) -> Needs:
+    users = [actor.user_id]
+    return Needs(
+        group_id=command.group_id,
+        member_ids=users,
+        remembered_ids=users,
+        remembers_participants=True,
+    )
+
+
+def _of_recall(command: RecallMessage, actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id, member_ids=[actor.user_id], entry_seq=command.seq)
+
+
+def _of_reader(command: MarkRead, actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id, member_ids=[actor.user_id], read_state_of=actor.user_id)
+
+
+def _of_attributes(command: SetAttributes | DeleteAttributes, actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id, member_ids=[actor.user_id], attributes=True)
+
+
+def _of_counters(command: AddCounters, actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id, member_ids=[actor.user_id], counters=True)
+
+
+def _of_member(command: UpdateMember, actor: Actor) -> Needs:
+    return Needs(
+        group_id=command.group_id,
+        member_ids=[actor.user_id, command.user_id],
+        remembered_ids=[command.user_id],
+        remembers_participants=True,
+        read_state_of=command.user_id,
+    )
+
+
 def _of_joiner(command: JoinGroup, actor: Actor) -> Needs:
-    user_ids = [actor.user_id]
-    return Needs(group_id=command.group_id, member_ids=user_ids, counted_user_ids=user_ids)
+    users = [actor.user_id]
+    return Needs(
+        group_id=command.group_id,
+        member_ids=users,
+        remembered_ids=users,
+        counted_user_ids=users,
+    )
 
 
 def _of_invited(command: InviteMembers, actor: Actor) -> Needs:
     return Needs(
         group_id=command.group_id,
         member_ids=[actor.user_id, *command.user_ids],
+        remembered_ids=command.user_ids,
         counted_user_ids=command.user_ids,
     )
 
@@ -94,13 +189,33 @@ def _of_removed(command: RemoveMembers, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id, *command.user_ids])
 
 
+def _of_list_reader(_command: ReadApplications, actor: Actor) -> Needs:
+    return Needs(seen_by=actor.user_id)
+
+
+def _of_handler(command: HandleApplications, actor: Actor) -> Needs:
+    # The groups are named by the applications; the actor is looked for in each of them.
+    return Needs(member_ids=[actor.user_id], application_ids=command.application_ids)
+
+
 _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     CreateGroup: _Case(_of_create, lifecycle.create_group),
     DisbandGroup: _Case(_of_actor, lifecycle.disband_group),
+    TransferGroup: _Case(_of_transfer, lifecycle.transfer_group),
+    RecycleGroup: _Case(_of_nobody, lifecycle.recycle_group),
+    UpdateGroup: _Case(_of_actor, profile.update_group),
+    SetAttributes: _Case(_of_attributes, profile.set_attributes),
+    DeleteAttributes: _Case(_of_attributes, profile.delete_attributes),
+    AddCounters: _Case(_of_counters, profile.add_counters),
+    UpdateMember: _Case(_of_member, members.update_member),
     InviteMembers: _Case(_of_invited, membership.invite_members),
     JoinGroup: _Case(_of_joiner, membership.join_group),
-    QuitGroup: _Case(_of_actor, membership.quit_group),
+    QuitGroup: _Case(_of_quitter, membership.quit_group),
     RemoveMembers: _Case(_of_removed, membership.remove_members),
-    SendMessage: _Case(_of_actor, messages.send_message),
+    ReadApplications: _Case(_of_list_reader, applications.read_applications),
+    HandleApplications: _Case(_of_handler, applications.handle_applications),
+    SendMessage: _Case(_of_speaker, messages.send_message),
+    RecallMessage: _Case(_of_recall, messages.recall_message),
+    MarkRead: _Case(_of_reader, messages.mark_read),
 }
 """Every changing command; a test holds the table of methods against it."""

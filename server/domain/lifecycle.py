@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from protocol import identifiers
-from protocol.commands import CreateGroup, DisbandGroup, InitialMember
+from protocol.commands import CreateGroup, DisbandGroup, InitialMember, TransferGroup
 from protocol.errors import ErrorCode, Refused
 from protocol.results import (
     CreateGroupResult,
@@ -13,13 +13,12 @@ from protocol.results import (
     Nothing,
 )
 from protocol.vocabulary import (
-    ApplyJoinOption,
     GroupType,
-    InviteJoinOption,
     Role,
 )
-from server.domain import announcements
+from server.domain import announcements, fields
 from server.domain.admission import admit, seats_left
+from server.domain.jobs import RecycleGroup
 from server.domain.model import (
     Actor,
     Decision,
@@ -28,10 +27,17 @@ from server.domain.model import (
     GroupKey,
     Member,
     MemberKey,
+    MoreNeeded,
     Row,
     RowKey,
     Slice,
     groups_of_day_counter,
+)
+from server.domain.options import (
+    check_apply_option,
+    check_invite_option,
+    check_member_limit,
+    member_limit,
 )
 from server.domain.refusals import failed, living_group
 from server.domain.rules import Operation, Rulebook, Standing, Traits, standing_of
@@ -46,7 +52,7 @@ def create_group(
     The group's ID is the command's, or a generated one made of ``state.fresh_token``.
     """
     traits = rulebook.traits[command.type]
-    _check_profile(rulebook, command)
+    _check_profile(rulebook, command, traits, actor)
     _check_quotas(rulebook, state, command, traits, actor)
     group = _new_group(
         rulebook, command, traits, _new_id(rulebook, state, command, actor), actor, now_ms
@@ -63,7 +69,17 @@ def create_group(
     puts: dict[RowKey, Row | None] = {GroupKey(group.group_id): group}
     puts.update({MemberKey(group.group_id, m.user_id): m for m in (owner, *added)})
     return Decision(
-        result=CreateGroupResult(group=profile_of_new(group), members=results),
+        result=CreateGroupResult(
+            group=profile(
+                group,
+                seq=0,
+                last_message_time_ms=0,
+                member_count=group.member_count,
+                custom=group.custom,
+                attributes={},
+            ),
+            members=results,
+        ),
         puts=puts,
         counts={groups_of_day_counter(now_ms): 1} if traits.counts_for_the_day else {},
         entries=_told(group, added, actor, now_ms),
@@ -77,29 +93,88 @@ def disband_group(
     group = living_group(state, command.group_id)
     standing = standing_of(actor, state.members.get(actor.user_id))
     rulebook.require(Operation.DISBAND, group.type, standing)
-    closed = replace(
-        group,
-        closed_ms=now_ms,
-        version=group.version + 1,
-        last_info_time_ms=now_ms,
-        member_count=0,
-    )
     traits = rulebook.traits[group.type]
     return Decision(
         result=Nothing(),
-        puts={GroupKey(group.group_id): closed},
+        puts={GroupKey(group.group_id): _closed(group, now_ms)},
         counts={groups_of_day_counter(now_ms): -1} if traits.counts_for_the_day else {},
         entries=[announcements.group_disbanded(group, actor.user_id, now_ms)],
     )
 
 
-def profile_of_new(group: Group) -> GroupProfile:
-    """The profile of a group whose log is still empty."""
-    return profile(group, seq=0, last_message_time_ms=0, member_count=group.member_count)
+def transfer_group(
+    rulebook: Rulebook, state: Slice, command: TransferGroup, actor: Actor, now_ms: int
+) -> Decision:
+    """A member is the owner; the owner of before is an ordinary member."""
+    group = living_group(state, command.group_id)
+    standing = standing_of(actor, state.members.get(actor.user_id))
+    rulebook.require(Operation.TRANSFER, group.type, standing)
+    after, puts = handed_over(group, state, command.new_owner_id, now_ms)
+    policy = rulebook.traits[group.type].profile_tips
+    return Decision(
+        result=Nothing(),
+        puts={GroupKey(group.group_id): after, **puts},
+        entries=announcements.owner_changed(group, after, actor.user_id, now_ms, policy),
+    )
+
+
+def handed_over(
+    group: Group, state: Slice, new_owner_id: str, now_ms: int
+) -> tuple[Group, dict[RowKey, Row | None]]:
+    """The group with another owner, and the two members' rows.
+
+    Raises:
+        Refused: USER_NOT_FOUND when the new owner is no member, BAD_REQUEST when it is the old.
+        MoreNeeded: the slice does not show the owner of before.
+    """
+    heir = state.members.get(new_owner_id)
+    if heir is None:
+        raise Refused(
+            ErrorCode.USER_NOT_FOUND,
+            "the new owner must be a member of the group",
+            user_id=new_owner_id[:64],
+        )
+    if heir.role is Role.OWNER:
+        raise Refused(
+            ErrorCode.BAD_REQUEST, "the user owns the group already", field="new_owner_id"
+        )
+    puts: dict[RowKey, Row | None] = {
+        MemberKey(group.group_id, new_owner_id): replace(heir, role=Role.OWNER)
+    }
+    owner = state.members.get(group.owner_id)
+    if owner is None and group.owner_id and state.handlers is None:
+        # The group got another owner earlier in this batch; two owners must never come of it.
+        raise MoreNeeded
+    if owner is not None:
+        puts[MemberKey(group.group_id, owner.user_id)] = replace(owner, role=Role.MEMBER)
+    after = replace(
+        group, owner_id=new_owner_id, version=group.version + 1, last_info_time_ms=now_ms
+    )
+    return after, puts
+
+
+def recycle_group(
+    rulebook: Rulebook, state: Slice, command: RecycleGroup, _actor: Actor, now_ms: int
+) -> Decision:
+    """The group is closed because nobody used it; one entry tells everyone who was a member."""
+    group = living_group(state, command.group_id)
+    traits = rulebook.traits[group.type]
+    return Decision(
+        result=Nothing(),
+        puts={GroupKey(group.group_id): _closed(group, now_ms)},
+        counts={groups_of_day_counter(now_ms): -1} if traits.counts_for_the_day else {},
+        entries=[announcements.group_recycled(group, now_ms)],
+    )
 
 
 def profile(
-    group: Group, *, seq: int, last_message_time_ms: int, member_count: int
+    group: Group,
+    *,
+    seq: int,
+    last_message_time_ms: int,
+    member_count: int,
+    custom: dict[str, str],
+    attributes: dict[str, str],
 ) -> GroupProfile:
     """A group's profile, of its row and of what its log and its connections tell."""
     return GroupProfile(
@@ -120,10 +195,22 @@ def profile(
         apply_join_option=group.apply_join_option,
         invite_join_option=group.invite_join_option,
         mute_all=group.mute_all,
+        custom=custom,
+        attributes=attributes,
     )
 
 
-def _check_profile(rulebook: Rulebook, command: CreateGroup) -> None:
+def _closed(group: Group, now_ms: int) -> Group:
+    return replace(
+        group,
+        closed_ms=now_ms,
+        version=group.version + 1,
+        last_info_time_ms=now_ms,
+        member_count=0,
+    )
+
+
+def _check_profile(rulebook: Rulebook, command: CreateGroup, traits: Traits, actor: Actor) -> None:
     if not command.name:
         raise Refused(ErrorCode.BAD_REQUEST, "name must not be empty", field="name")
     check_line(rulebook, "name", command.name, "NAME_BYTES")
@@ -137,6 +224,11 @@ def _check_profile(rulebook: Rulebook, command: CreateGroup) -> None:
         "INITIAL_MEMBERS",
         code=ErrorCode.TOO_MANY_ACCOUNTS,
     )
+    check_apply_option(command.type, traits, command.apply_join_option)
+    check_invite_option(command.type, traits, command.invite_join_option)
+    check_member_limit(rulebook, command.type, traits, command.max_member_count)
+    standing = Standing.APP_ADMIN if actor.is_app_admin else Standing.OWNER
+    fields.checked_group_fields(rulebook, command.custom, standing)
 
 
 def _check_quotas(
@@ -154,7 +246,7 @@ def _check_quotas(
     most_per_day = rulebook.limit("GROUPS_PER_DAY")
     if traits.counts_for_the_day and most_per_day is not None:
         _check_day(state.groups_today, most_per_day)
-    refused = admit(rulebook, state, actor.user_id)
+    refused = admit(rulebook, actor.user_id, state.group_counts)
     if refused is not None:
         raise refused
 
@@ -200,59 +292,13 @@ def _new_group(
         last_info_time_ms=now_ms,
         version=1,
         member_count=1,
-        max_member_count=_max_member_count(rulebook, command, traits),
-        apply_join_option=_apply_option(command, traits),
-        invite_join_option=_invite_option(command, traits),
+        max_member_count=command.max_member_count or member_limit(rulebook, traits) or 0,
+        apply_join_option=command.apply_join_option or traits.apply_join_option,
+        invite_join_option=command.invite_join_option or traits.invite_join_option,
         introduction=command.introduction,
         notification=command.notification,
         face_url=command.face_url,
-    )
-
-
-def _max_member_count(rulebook: Rulebook, command: CreateGroup, traits: Traits) -> int:
-    """What the command asks for within the type's limit; 0 for no limit."""
-    most = rulebook.limit(traits.member_limit) if traits.member_limit is not None else None
-    wanted = command.max_member_count
-    if wanted is None:
-        return most or 0
-    if most is not None and wanted > most:
-        raise Refused(
-            ErrorCode.BAD_REQUEST,
-            f"max_member_count is {wanted}; a group of type {command.type} takes at most {most}",
-            field="max_member_count",
-            rule=traits.member_limit.lower() if traits.member_limit else "",
-            have=wanted,
-            need=most,
-        )
-    return wanted
-
-
-def _apply_option(command: CreateGroup, traits: Traits) -> ApplyJoinOption:
-    wanted = command.apply_join_option
-    if wanted is None:
-        return traits.apply_join_option
-    if traits.apply_is_fixed and wanted is not traits.apply_join_option:
-        raise _fixed(command.type, "apply_join_option", wanted, traits.apply_join_option)
-    return wanted
-
-
-def _invite_option(command: CreateGroup, traits: Traits) -> InviteJoinOption:
-    wanted = command.invite_join_option
-    if wanted is None:
-        return traits.invite_join_option
-    if traits.invite_is_fixed and wanted is not traits.invite_join_option:
-        raise _fixed(command.type, "invite_join_option", wanted, traits.invite_join_option)
-    return wanted
-
-
-def _fixed(group_type: GroupType, field: str, have: str, need: str) -> Refused:
-    return Refused(
-        ErrorCode.NO_PERMISSION,
-        f"{field} of a group of type {group_type} is always {need}",
-        rule=field,
-        field=field,
-        have=have,
-        need=need,
+        custom=dict(command.custom),
     )
 
 
@@ -273,8 +319,11 @@ def _initial_members(
                 MemberResult(user_id=wanted.user_id, result=MemberResultKind.ALREADY_MEMBER)
             )
             continue
-        refused = _refused_initial_role(rulebook, command.type, wanted) or admit(
-            rulebook, state, wanted.user_id, seats=seats_left(group, 1 + len(added))
+        refused = _refused_initial(rulebook, command.type, wanted) or admit(
+            rulebook,
+            wanted.user_id,
+            state.group_counts,
+            seats=seats_left(group, 1 + len(added)),
         )
         if refused is not None:
             results.append(failed(wanted.user_id, refused))
@@ -285,12 +334,13 @@ def _initial_members(
             role=wanted.role,
             join_time_ms=now_ms,
             receive_option=owner.receive_option,
+            custom=dict(wanted.custom),
         )
         results.append(MemberResult(user_id=wanted.user_id, result=MemberResultKind.ADDED))
     return list(added.values()), results
 
 
-def _refused_initial_role(
+def _refused_initial(
     rulebook: Rulebook, group_type: GroupType, wanted: InitialMember
 ) -> Refused | None:
     if wanted.role is Role.OWNER:
@@ -299,11 +349,12 @@ def _refused_initial_role(
             "the creator is the owner; members are added as admin or member",
             field="role",
         )
-    if wanted.role is Role.ADMIN:
-        try:
+    try:
+        if wanted.role is Role.ADMIN:
             rulebook.require(Operation.APPOINT_ADMINS, group_type, Standing.OWNER)
-        except Refused as refused:
-            return refused
+        fields.checked_member_fields(rulebook, wanted.custom, Standing.OWNER, is_self=False)
+    except Refused as refused:
+        return refused
     return None
 
 

@@ -4,10 +4,17 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from protocol.commands import InviteMembers, JoinGroup, QuitGroup, RemoveMembers
+from protocol.commands import (
+    InviteMembers,
+    JoinGroup,
+    QuitGroup,
+    RemoveMembers,
+    TransferGroup,
+)
 from protocol.errors import ErrorCode, Refused
 from protocol.events import Joined, Kicked, QuitNotice
 from protocol.results import (
+    ApplicationKind,
     JoinGroupResult,
     JoinStatus,
     MemberResult,
@@ -16,17 +23,16 @@ from protocol.results import (
     Nothing,
 )
 from protocol.vocabulary import ApplyJoinOption, InviteJoinOption, Notice, Role, Tip
-from server.domain import announcements
+from server.domain import announcements, applications, arrivals, lifecycle
 from server.domain.admission import admit, seats_left
 from server.domain.model import (
     Actor,
     Decision,
+    Entry,
     Group,
     GroupKey,
     Member,
     MemberKey,
-    Row,
-    RowKey,
     Slice,
 )
 from server.domain.refusals import failed, living_group
@@ -43,81 +49,81 @@ from server.domain.text import check_count, check_paragraph
 def invite_members(
     rulebook: Rulebook, state: Slice, command: InviteMembers, actor: Actor, now_ms: int
 ) -> Decision:
-    """Those users who can be added are members at once; one result for each user named."""
+    """Each user is a member at once, or waits for somebody's consent; one result for each.
+
+    Raises:
+        MoreNeeded: somebody would have to wait, and the slice does not show whose list is full.
+    """
     group = living_group(state, command.group_id)
     _check_batch(rulebook, command.user_ids, "message", command.message)
-    _require_may_invite(rulebook, state, group, actor)
-    added: list[Member] = []
+    waits_for = _whom_invitations_wait_for(rulebook, state, group, actor)
+    added: dict[str, Member] = {}
+    waiting: dict[str, None] = {}
     results: list[MemberResult] = []
     for user_id in command.user_ids:
-        if state.members.get(user_id) is not None or any(m.user_id == user_id for m in added):
+        if state.members.get(user_id) is not None or user_id in added:
             results.append(MemberResult(user_id=user_id, result=MemberResultKind.ALREADY_MEMBER))
             continue
         seats = seats_left(group, group.member_count + len(added))
-        refused = admit(rulebook, state, user_id, seats=seats)
+        refused = admit(rulebook, user_id, state.group_counts, seats=seats)
+        if refused is None and waits_for is not None:
+            refused = _refused_wait(rulebook, len(waiting))
         if refused is not None:
             results.append(failed(user_id, refused))
-            continue
-        added.append(_new_member(rulebook, group, user_id, now_ms))
-        results.append(MemberResult(user_id=user_id, result=MemberResultKind.ADDED))
-    result = MemberResults(members=results)
+        elif waits_for is not None:
+            waiting[user_id] = None
+            results.append(MemberResult(user_id=user_id, result=MemberResultKind.PENDING))
+        else:
+            added[user_id] = arrivals.new_member(rulebook, group, state, user_id, now_ms)
+            results.append(MemberResult(user_id=user_id, result=MemberResultKind.ADDED))
+    decision = Decision(result=MemberResults(members=results))
+    if waits_for is not None and waiting:
+        asked = [
+            applications.new_application(
+                waits_for, group, user_id, actor.user_id, command.message, now_ms
+            )
+            for user_id in waiting
+        ]
+        return applications.with_asked(rulebook, state, group, asked, decision, actor, now_ms)
     if not added:
-        return Decision(result=result)
-    after = _grown(group, len(added))
-    user_ids = tuple(member.user_id for member in added)
-    notices = [
-        announcements.invited(user_id, Role.MEMBER, command.message, after, actor.user_id, now_ms)
-        for user_id in user_ids
-    ]
-    tip = announcements.members_changed(Tip.MEMBER_INVITED, user_ids, after, actor.user_id, now_ms)
-    policy = rulebook.traits[group.type].membership_tips
-    return Decision(
-        result=result,
-        puts=_put(after, added),
-        entries=announcements.arrivals(notices, tip, user_ids, policy),
-    )
+        return decision
+    return _invited(rulebook, group, list(added.values()), command, actor, now_ms, decision)
 
 
 def join_group(
     rulebook: Rulebook, state: Slice, command: JoinGroup, actor: Actor, now_ms: int
 ) -> Decision:
-    """The actor is in at once where the group's apply_join_option says FreeAccess."""
+    """The actor is in at once, waits for the admins, or is refused, by apply_join_option.
+
+    Raises:
+        MoreNeeded: the actor would have to wait, and the slice does not show for whom.
+    """
     group = living_group(state, command.group_id)
     check_paragraph(rulebook, "message", command.message, "REASON_BYTES")
     if state.members.get(actor.user_id) is not None:
         return Decision(result=JoinGroupResult(status=JoinStatus.ALREADY_MEMBER))
     rulebook.require(Operation.JOIN, group.type, Standing.NONE)
-    if group.apply_join_option is not ApplyJoinOption.FREE_ACCESS:
+    if group.apply_join_option is ApplyJoinOption.DISABLE_APPLY:
         raise Refused(
             ErrorCode.NO_PERMISSION,
-            "the group's apply_join_option does not let everyone in",
+            "the group takes no applications",
             rule="apply_join_option",
             have=group.apply_join_option,
             need=ApplyJoinOption.FREE_ACCESS,
         )
-    refused = admit(rulebook, state, actor.user_id, seats=seats_left(group, group.member_count))
+    seats = seats_left(group, group.member_count)
+    refused = admit(rulebook, actor.user_id, state.group_counts, seats=seats)
     if refused is not None:
         raise refused
-    traits = rulebook.traits[group.type]
-    member = _new_member(rulebook, group, actor.user_id, now_ms)
-    after = _grown(group, 1) if traits.stores_members else _counted(group, state, +1)
-    notice = announcements.notice_to(
-        actor.user_id,
-        Notice.JOINED,
-        after,
-        actor.user_id,
-        now_ms,
-        Joined(group=announcements.basics(after)),
-        is_stored=traits.stores_members,
-    )
-    tip = announcements.members_changed(
-        Tip.MEMBER_JOINED, [actor.user_id], after, actor.user_id, now_ms
-    )
-    return Decision(
-        result=JoinGroupResult(status=JoinStatus.JOINED),
-        puts=_put(after, [member]) if traits.stores_members else {},
-        entries=announcements.arrivals([notice], tip, (actor.user_id,), traits.membership_tips),
-    )
+    if group.apply_join_option is ApplyJoinOption.NEED_PERMISSION:
+        application = applications.new_application(
+            ApplicationKind.JOIN, group, actor.user_id, "", command.message, now_ms
+        )
+        decision = Decision(result=JoinGroupResult(status=JoinStatus.PENDING))
+        return applications.with_asked(
+            rulebook, state, group, [application], decision, actor, now_ms
+        )
+    return _joined(rulebook, state, group, actor, now_ms)
 
 
 def remove_members(
@@ -157,8 +163,13 @@ def remove_members(
 def quit_group(
     rulebook: Rulebook, state: Slice, command: QuitGroup, actor: Actor, now_ms: int
 ) -> Decision:
-    """The actor is out; a Work group that its owner leaves has no owner from then on."""
+    """The actor is out, after handing the group to a successor if one is named.
+
+    A Work group that its owner leaves without a successor has no owner from then on.
+    """
     group = living_group(state, command.group_id)
+    if command.successor_id is not None:
+        return _quit_after_transfer(rulebook, state, command, actor, now_ms)
     member = state.members.get(actor.user_id)
     if member is None:
         raise Refused(
@@ -171,11 +182,13 @@ def quit_group(
     if member.role is Role.OWNER:
         _require_owner_may_quit(rulebook, group)
     traits = rulebook.traits[group.type]
-    after = _shrunk(group, [member]) if traits.stores_members else _counted(group, state, -1)
+    after = (
+        arrivals.shrunk(group, [member]) if traits.stores_members else _counted(group, state, -1)
+    )
     notice = announcements.notice_to(
         actor.user_id,
         Notice.QUIT,
-        after,
+        after.group_id,
         actor.user_id,
         now_ms,
         QuitNotice(),
@@ -191,8 +204,41 @@ def quit_group(
     )
     return Decision(
         result=Nothing(),
-        puts=_put(after, [], gone=[member]) if traits.stores_members else {},
+        puts=arrivals.rows_of_gone(after, [member], now_ms) if traits.stores_members else {},
         entries=announcements.departures([notice], tip, (actor.user_id,), traits.membership_tips),
+    )
+
+
+def _quit_after_transfer(
+    rulebook: Rulebook, state: Slice, command: QuitGroup, actor: Actor, now_ms: int
+) -> Decision:
+    """Both steps as one: what each does, decided on what the first one leaves."""
+    transfer = TransferGroup(group_id=command.group_id, new_owner_id=command.successor_id or "")
+    owner = state.members.get(actor.user_id)
+    if owner is None or owner.role is not Role.OWNER:
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            "only the owner names a successor",
+            rule="transfer",
+            have=standing_of_member(owner).name.lower(),
+            need="owner",
+        )
+    first = lifecycle.transfer_group(rulebook, state, transfer, actor, now_ms)
+    rows = dict(first.puts)
+    between = replace(
+        state,
+        group=rows[GroupKey(command.group_id)],
+        members={
+            user_id: rows.get(MemberKey(command.group_id, user_id), member)
+            for user_id, member in state.members.items()
+        },
+    )
+    plain = replace(command, successor_id=None)
+    second = quit_group(rulebook, between, plain, actor, now_ms)
+    return replace(
+        second,
+        puts={**first.puts, **second.puts},
+        entries=[*first.entries, *second.entries],
     )
 
 
@@ -208,19 +254,44 @@ def _check_batch(rulebook: Rulebook, user_ids: Sequence[str], field: str, text: 
     check_paragraph(rulebook, field, text, "REASON_BYTES")
 
 
-def _require_may_invite(rulebook: Rulebook, state: Slice, group: Group, actor: Actor) -> None:
-    """Who invites is said by the group's own invite_join_option (``groups.md`` section 1)."""
-    if not rulebook.traits[group.type].stores_members:
-        raise _may_not_invite(group, "none", "not_supported")
+def _whom_invitations_wait_for(
+    rulebook: Rulebook, state: Slice, group: Group, actor: Actor
+) -> ApplicationKind | None:
+    """Who has to agree to the actor's invitations; None for nobody.
+
+    The group's own invite_join_option says who invites (``groups.md`` section 1).
+
+    Raises:
+        Refused: NO_PERMISSION, the actor may not invite at all.
+    """
+    traits = rulebook.traits[group.type]
     standing = standing_of(actor, state.members.get(actor.user_id))
-    if group.invite_join_option is InviteJoinOption.FREE_ACCESS:
-        need = Standing.MEMBER
-    elif group.invite_join_option is InviteJoinOption.NEED_PERMISSION:
-        need = Standing.ADMIN
-    else:
-        need = Standing.APP_ADMIN
-    if standing < need:
-        raise _may_not_invite(group, standing.name.lower(), need.name.lower())
+    option = group.invite_join_option
+    if not traits.stores_members:
+        raise _may_not_invite(group, standing.name.lower(), "not_supported")
+    if standing is Standing.APP_ADMIN:
+        return None
+    if option is InviteJoinOption.DISABLE_INVITE:
+        raise _may_not_invite(group, standing.name.lower(), "app_admin")
+    if standing < Standing.MEMBER:
+        raise _may_not_invite(group, standing.name.lower(), "member")
+    if option is InviteJoinOption.NEED_PERMISSION and standing < Standing.ADMIN:
+        return ApplicationKind.INVITE_NEEDS_ADMIN
+    return ApplicationKind.INVITE_NEEDS_INVITEE if traits.invitee_consent else None
+
+
+def _refused_wait(rulebook: Rulebook, waiting: int) -> Refused | None:
+    """One call must not push out of a list what it has just put on it."""
+    most = rulebook.limit("PENDING_APPLICATIONS")
+    if most is None or waiting < most:
+        return None
+    return Refused(
+        ErrorCode.TOO_MANY_REQUESTS,
+        f"{waiting} invitations of this call wait already",
+        rule="pending_applications",
+        have=waiting,
+        need=most,
+    )
 
 
 def _may_not_invite(group: Group, have: str, need: str) -> Refused:
@@ -230,6 +301,56 @@ def _may_not_invite(group: Group, have: str, need: str) -> Refused:
         rule="invite_join_option",
         have=have,
         need=need,
+    )
+
+
+def _invited(
+    rulebook: Rulebook,
+    group: Group,
+    added: list[Member],
+    command: InviteMembers,
+    actor: Actor,
+    now_ms: int,
+    decision: Decision,
+) -> Decision:
+    after = arrivals.grown(group, len(added))
+
+    def notice_of(member: Member) -> Entry:
+        return announcements.invited(
+            member.user_id, member.role, command.message, after, actor.user_id, now_ms
+        )
+
+    return replace(
+        decision,
+        puts=arrivals.rows_of_added(after, added),
+        entries=arrivals.told_of_added(
+            rulebook, after, added, Tip.MEMBER_INVITED, notice_of, actor, now_ms
+        ),
+    )
+
+
+def _joined(rulebook: Rulebook, state: Slice, group: Group, actor: Actor, now_ms: int) -> Decision:
+    stores_members = rulebook.traits[group.type].stores_members
+    member = arrivals.new_member(rulebook, group, state, actor.user_id, now_ms)
+    after = arrivals.grown(group, 1) if stores_members else _counted(group, state, +1)
+
+    def notice_of(_member: Member) -> Entry:
+        return announcements.notice_to(
+            actor.user_id,
+            Notice.JOINED,
+            after.group_id,
+            actor.user_id,
+            now_ms,
+            Joined(group=announcements.basics(after)),
+            is_stored=stores_members,
+        )
+
+    return Decision(
+        result=JoinGroupResult(status=JoinStatus.JOINED),
+        puts=arrivals.rows_of_added(after, [member]) if stores_members else {},
+        entries=arrivals.told_of_added(
+            rulebook, after, [member], Tip.MEMBER_JOINED, notice_of, actor, now_ms
+        ),
     )
 
 
@@ -256,11 +377,11 @@ def _removal(
     now_ms: int,
     result: MemberResults,
 ) -> Decision:
-    after = _shrunk(group, removed)
+    after = arrivals.shrunk(group, removed)
     user_ids = tuple(member.user_id for member in removed)
     notices = [
         announcements.notice_to(
-            user_id, Notice.KICKED, after, actor.user_id, now_ms, Kicked(reason=reason)
+            user_id, Notice.KICKED, after.group_id, actor.user_id, now_ms, Kicked(reason=reason)
         )
         for user_id in user_ids
     ]
@@ -276,7 +397,7 @@ def _removal(
     policy = rulebook.traits[group.type].membership_tips
     return Decision(
         result=result,
-        puts=_put(after, [], gone=removed),
+        puts=arrivals.rows_of_gone(after, removed, now_ms),
         entries=announcements.departures(notices, tip, user_ids, policy),
     )
 
@@ -288,41 +409,6 @@ def _require_owner_may_quit(rulebook: Rulebook, group: Group) -> None:
         raise Refused(ErrorCode.OWNER_MAY_NOT_QUIT, None, **refused.detail) from refused
 
 
-def _new_member(rulebook: Rulebook, group: Group, user_id: str, now_ms: int) -> Member:
-    return Member(
-        group_id=group.group_id,
-        user_id=user_id,
-        role=Role.MEMBER,
-        join_time_ms=now_ms,
-        receive_option=rulebook.traits[group.type].receive_option,
-    )
-
-
 def _counted(group: Group, state: Slice, change: int) -> Group:
     """A group without stored membership as its members see it: with those who take part."""
     return replace(group, member_count=max(0, state.participant_count + change))
-
-
-def _grown(group: Group, by: int) -> Group:
-    return replace(group, member_count=group.member_count + by, version=group.version + 1)
-
-
-def _shrunk(group: Group, gone: Sequence[Member]) -> Group:
-    without_owner = any(member.role is Role.OWNER for member in gone)
-    return replace(
-        group,
-        member_count=group.member_count - len(gone),
-        version=group.version + 1,
-        owner_id="" if without_owner else group.owner_id,
-    )
-
-
-def _put(
-    group: Group, members: Sequence[Member], *, gone: Sequence[Member] = ()
-) -> dict[RowKey, Row | None]:
-    puts: dict[RowKey, Row | None] = {GroupKey(group.group_id): group}
-    for member in members:
-        puts[MemberKey(group.group_id, member.user_id)] = member
-    for member in gone:
-        puts[MemberKey(group.group_id, member.user_id)] = None
-    return puts

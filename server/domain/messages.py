@@ -1,17 +1,34 @@
-"""What members say: send."""
+"""What members say: send, recall, and how far they have read."""
 
 import msgspec
 
-from protocol.commands import SendMessage
+from protocol.commands import MarkRead, RecallMessage, SendMessage
 from protocol.errors import ErrorCode, Refused
-from protocol.events import MessageData
+from protocol.events import MessageData, Read
 from protocol.messages import CustomElement
-from protocol.results import SendMessageResult
+from protocol.results import Nothing, SendMessageResult, UnreadResult
+from protocol.vocabulary import EventKind, Message, Notice
 from server.domain import announcements
-from server.domain.model import Actor, Decision, Group, Member, Slice, Spoke
+from server.domain.model import (
+    Actor,
+    Decision,
+    Entry,
+    Group,
+    Member,
+    ReadUpTo,
+    Redaction,
+    Slice,
+    Spoke,
+)
 from server.domain.refusals import living_group
-from server.domain.rules import Operation, Rulebook, Standing, standing_of
-from server.domain.text import check_count, check_length
+from server.domain.rules import (
+    Operation,
+    Rulebook,
+    Standing,
+    standing_of,
+    standing_of_member,
+)
+from server.domain.text import check_count, check_length, check_paragraph
 
 
 def send_message(
@@ -46,6 +63,79 @@ def send_message(
     )
 
 
+def recall_message(
+    rulebook: Rulebook, state: Slice, command: RecallMessage, actor: Actor, now_ms: int
+) -> Decision:
+    """The message keeps its number and loses its content; the members are told."""
+    group = living_group(state, command.group_id)
+    member = state.members.get(actor.user_id)
+    standing = standing_of(actor, member)
+    rulebook.require(Operation.SEND_MESSAGE, group.type, standing)
+    check_paragraph(rulebook, "reason", command.reason, "REASON_BYTES")
+    entry = state.entry
+    if entry is None:
+        raise Refused(ErrorCode.MESSAGE_NOT_FOUND, field="seq", have=command.seq)
+    if entry.kind is not EventKind.MESSAGE or entry.event != Message.MESSAGE:
+        raise Refused(ErrorCode.NOT_RECALLABLE, field="seq", have=entry.event)
+    data: MessageData = msgspec.convert(entry.data, MessageData)
+    if data.recalled:
+        raise Refused(ErrorCode.NOT_RECALLABLE, field="seq", have="recalled")
+    _require_may_recall(rulebook, group, entry, actor, standing, now_ms)
+    redacted = MessageData(body=[], priority=data.priority, recalled=True)
+    told = announcements.message_recalled(
+        group, entry.from_id or "", command.seq, command.reason, actor.user_id, now_ms
+    )
+    return Decision(
+        result=Nothing(),
+        redactions=[Redaction(group.group_id, command.seq, redacted)],
+        entries=[told],
+    )
+
+
+def mark_read(
+    rulebook: Rulebook, state: Slice, command: MarkRead, actor: Actor, now_ms: int
+) -> Decision:
+    """The actor has read up to ``seq``, at most the log's end; the own devices are told."""
+    group = living_group(state, command.group_id)
+    member = state.members.get(actor.user_id)
+    # An operator who is no member has no position to move.
+    rulebook.require(Operation.MARK_READ, group.type, standing_of_member(member))
+    place = state.read_state
+    seq = max(place.read_seq, min(command.seq, place.head_seq))
+    counts = rulebook.traits[group.type].counts_unread
+    unread = place.head_seq - seq if counts else 0
+    result = UnreadResult(unread=unread)
+    if seq == place.read_seq:
+        return Decision(result=result)
+    notice = announcements.notice_to(
+        actor.user_id,
+        Notice.READ,
+        group.group_id,
+        actor.user_id,
+        now_ms,
+        Read(read_seq=seq, unread=unread),
+    )
+    return Decision(
+        result=result,
+        reads=ReadUpTo(group.group_id, actor.user_id, seq),
+        entries=[notice],
+    )
+
+
+def _require_may_recall(
+    rulebook: Rulebook, group: Group, entry: Entry, actor: Actor, standing: Standing, now_ms: int
+) -> None:
+    """One's own for a while; anybody's for those whom the table names."""
+    if entry.from_id != actor.user_id or actor.is_app_admin:
+        rulebook.require(Operation.RECALL_ANY, group.type, standing)
+        return
+    most_ms = rulebook.limit("RECALL_MS")
+    may_any = rulebook.rights[Operation.RECALL_ANY][group.type].allows(standing)
+    age_ms = now_ms - entry.time_ms
+    if most_ms is not None and age_ms > most_ms and not may_any:
+        raise Refused(ErrorCode.RECALL_TOO_LATE, rule="recall_ms", have=age_ms, need=most_ms)
+
+
 def _check_message(rulebook: Rulebook, command: SendMessage) -> None:
     check_count(rulebook, "body", len(command.body), "BODY_ELEMENTS", at_least=1)
     if sum(isinstance(element, CustomElement) for element in command.body) > 1:
@@ -61,7 +151,13 @@ def _check_message(rulebook: Rulebook, command: SendMessage) -> None:
             have=length,
             need=most,
         )
-    check_count(rulebook, "at_user_ids", len(command.at_user_ids), "AT_USERS")
+    check_count(
+        rulebook,
+        "at_user_ids",
+        len(command.at_user_ids),
+        "AT_USERS",
+        code=ErrorCode.TOO_MANY_MENTIONS,
+    )
     check_length(rulebook, "custom_data", command.custom_data, "CUSTOM_DATA_BYTES")
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.results import Result
+from protocol.results import ApplicationKind, ApplicationStatus, Result
 from protocol.vocabulary import (
     ApplyJoinOption,
     EventKind,
@@ -38,6 +38,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     notification: str = ""
     face_url: str = ""
     mute_all: bool = False
+    custom: dict[str, str] = {}
     closed_ms: int = 0
 
 
@@ -51,6 +52,57 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     receive_option: ReceiveOption = ReceiveOption.ACCEPT_AND_NOTIFY
     name_card: str = ""
     mute_until_ms: int = 0
+    custom: dict[str, str] = {}
+
+
+class Remembered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a group keeps of a user who has no Member row.
+
+    Of one who left while muted, so that coming back does not end the mute; and of one who takes
+    part in an AVChatRoom, whose membership is not stored.
+    """
+
+    group_id: str
+    user_id: str
+    mute_until_ms: int = 0
+    receive_option: ReceiveOption | None = None
+
+
+class Attributes(msgspec.Struct, frozen=True, kw_only=True):
+    """A group's attributes (``groups.md`` section 3)."""
+
+    group_id: str
+    values: dict[str, str]
+
+
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
+    """A group's counters; values within +-(2^53-1), the protocol's integers."""
+
+    group_id: str
+    values: dict[str, int]
+
+
+class Application(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody may become a member if somebody else agrees (``groups.md`` section 6)."""
+
+    application_id: str
+    kind: ApplicationKind
+    group_id: str
+    user_id: str
+    inviter_id: str
+    message: str
+    created_ms: int
+    status: ApplicationStatus = ApplicationStatus.PENDING
+    handler_id: str = ""
+    handled_ms: int = 0
+    handle_message: str = ""
+
+
+class ApplicationsSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to when a user has seen the list of applications."""
+
+    user_id: str
+    up_to_ms: int
 
 
 class GroupKey(msgspec.Struct, frozen=True):
@@ -66,8 +118,47 @@ class MemberKey(msgspec.Struct, frozen=True):
     user_id: str
 
 
-RowKey = GroupKey | MemberKey
-Row = Group | Member
+class RememberedKey(msgspec.Struct, frozen=True):
+    """Names a Remembered row."""
+
+    group_id: str
+    user_id: str
+
+
+class AttributesKey(msgspec.Struct, frozen=True):
+    """Names an Attributes row."""
+
+    group_id: str
+
+
+class CountersKey(msgspec.Struct, frozen=True):
+    """Names a Counters row."""
+
+    group_id: str
+
+
+class ApplicationKey(msgspec.Struct, frozen=True):
+    """Names an Application row."""
+
+    application_id: str
+
+
+class ApplicationsSeenKey(msgspec.Struct, frozen=True):
+    """Names an ApplicationsSeen row."""
+
+    user_id: str
+
+
+RowKey = (
+    GroupKey
+    | MemberKey
+    | RememberedKey
+    | AttributesKey
+    | CountersKey
+    | ApplicationKey
+    | ApplicationsSeenKey
+)
+Row = Group | Member | Remembered | Attributes | Counters | Application | ApplicationsSeen
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -77,11 +168,23 @@ class Actor(msgspec.Struct, frozen=True):
     is_app_admin: bool = False
 
 
+class ReadState(msgspec.Struct, frozen=True, kw_only=True):
+    """A member's place in the group's log, and the log's end."""
+
+    head_seq: int = 0
+    read_seq: int = 0
+    last_message_time_ms: int = 0
+
+
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """All that one decision may look at; never a member list.
 
     ``members`` holds the actor and the users whom the command names, None for those who are no
-    members. ``group_counts`` says for each user who may be added in how many groups they are.
+    members; ``remembered`` likewise. ``group_counts`` says for each user who may be added in how
+    many groups they are. ``handlers`` are the group's owner and admins (None: not looked up),
+    ``pending`` what waits for them and for invitees, oldest first, and ``handlers_of`` the owners
+    and admins of the groups in those lists. ``entry`` is the one that is to be recalled. ``cases`` has, for
+    each application that is to be handled, the application and a slice of its group.
     ``participant_count`` is how many take part now in a group that stores no membership.
     ``fresh_token`` is random text for an ID that the decision gives.
     """
@@ -90,8 +193,29 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[str, Member | None] = {}
     group_counts: Mapping[str, int] = {}
     groups_today: int = 0
+    remembered: Mapping[str, Remembered | None] = {}
+    attributes: Attributes | None = None
+    counters: Counters | None = None
+    read_state: ReadState = ReadState()
+    entry: "Entry | None" = None
+    handlers: Sequence[str] | None = None
+    pending: Mapping[str, Sequence[Application]] = {}
+    handlers_of: Mapping[str, Sequence[str]] = {}
+    seen: ApplicationsSeen | None = None
+    cases: Mapping[str, "Case"] = {}
     participant_count: int = 0
     fresh_token: str = ""
+
+
+class MoreNeeded(Exception):
+    """A decision has to see more than its slice shows: the handlers, their lists, the owner."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """An application with what deciding it looks at."""
+
+    application: Application
+    state: Slice
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +250,22 @@ class Spoke(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class ReadUpTo(msgspec.Struct, frozen=True):
+    """A member has read the group's log up to ``seq``; a position never goes back."""
+
+    group_id: str
+    user_id: str
+    seq: int
+
+
+class Redaction(msgspec.Struct, frozen=True):
+    """An entry of the group's log keeps its number and gets other data."""
+
+    group_id: str
+    seq: int
+    data: Any
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What a command does: the result for the caller, the rows to write, the entries to tell.
 
@@ -137,6 +277,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     puts: Mapping[RowKey, Row | None] = {}
     counts: Mapping[str, int] = {}
     spoke: Spoke | None = None
+    reads: ReadUpTo | None = None
+    redactions: Sequence[Redaction] = ()
     entries: Sequence[Entry] = ()
 
 

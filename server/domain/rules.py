@@ -61,11 +61,16 @@ class Operation(enum.StrEnum):
     MUTE_MEMBER = "mute_member"
     MUTE_ALL = "mute_all"
     EDIT_OTHER_MEMBER = "edit_other_member"
+    EDIT_OWN_MEMBER = "edit_own_member"
+    SET_RECEIVE_OPTION = "set_receive_option"
+    SET_ATTRIBUTES = "set_attributes"
+    ADD_COUNTERS = "add_counters"
     LIST_MEMBERS = "list_members"
     READ_HISTORY = "read_history"
     QUIT_AS_OWNER = "quit_as_owner"
     SEND_MESSAGE = "send_message"
     RECALL_ANY = "recall_any"
+    MARK_READ = "mark_read"
 
 
 def _row(
@@ -96,10 +101,15 @@ RIGHTS: Final[Mapping[Operation, Mapping[GroupType, Right]]] = {
     Operation.MUTE_MEMBER: _row(_NOT, _ADM, _ADM, _OWN, _ADM),
     Operation.MUTE_ALL: _row(_OWN, _ADM, _ADM, _OWN, _ADM),
     Operation.EDIT_OTHER_MEMBER: _row(_OWN, _ADM, _ADM, _NOT, _ADM),
+    Operation.EDIT_OWN_MEMBER: _row(_MEM, _MEM, _MEM, _NOT, _MEM),
+    Operation.SET_RECEIVE_OPTION: _row(_MEM, _MEM, _MEM, _MEM, _MEM),
+    Operation.SET_ATTRIBUTES: _row(_OWN, _ADM, _ADM, _OWN, _ADM),
+    Operation.ADD_COUNTERS: _row(_MEM, _MEM, _MEM, _MEM, _MEM),
     Operation.LIST_MEMBERS: _row(_MEM, _MEM, _MEM, _MEM, _MEM),
     Operation.READ_HISTORY: _row(_MEM, _MEM, _MEM, _NOT, _MEM),
     Operation.QUIT_AS_OWNER: _row(_OWN, _NOT, _NOT, _NOT, _NOT),
     Operation.SEND_MESSAGE: _row(_MEM, _MEM, _MEM, _MEM, _MEM),
+    Operation.MARK_READ: _row(_MEM, _MEM, _MEM, _NOT, _MEM),
     Operation.RECALL_ANY: _row(_ADM, _ADM, _ADM, _ADM, _ADM),
 }
 """Operation -> type -> who may. An app_admin may what an owner may, in every group."""
@@ -138,6 +148,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     receive_option: ReceiveOption
     member_limit: str | None
     """The name of the limit of its members, None for no limit."""
+    invitee_consent: bool = False
+    """Whether an invited user must agree before becoming a member."""
 
 
 _STORED_TYPE: Final = Traits(
@@ -203,6 +215,39 @@ TRAITS: Final[Mapping[GroupType, Traits]] = {
 """Type -> what it keeps."""
 
 
+class FieldLevel(enum.StrEnum):
+    """Who may read or write a custom field; ``self`` is for fields of members only."""
+
+    APP_ADMIN = "app_admin"
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    ANYONE = "anyone"
+    SELF = "self"
+
+    def allows(self, standing: Standing, *, is_self: bool = False) -> bool:
+        """Whether somebody of ``standing`` may; ``self`` means the member, and the admins."""
+        if self is FieldLevel.SELF:
+            return is_self or standing >= Standing.ADMIN
+        return standing >= _LEVEL_STANDINGS[self]
+
+
+_LEVEL_STANDINGS: Final[Mapping[FieldLevel, Standing]] = {
+    FieldLevel.APP_ADMIN: Standing.APP_ADMIN,
+    FieldLevel.OWNER: Standing.OWNER,
+    FieldLevel.ADMIN: Standing.ADMIN,
+    FieldLevel.MEMBER: Standing.MEMBER,
+    FieldLevel.ANYONE: Standing.NONE,
+}
+
+
+class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared custom field: who may read it and who may write it."""
+
+    read: FieldLevel = FieldLevel.MEMBER
+    write: FieldLevel = FieldLevel.ADMIN
+
+
 class Rulebook(msgspec.Struct, frozen=True, kw_only=True):
     """The tables as the operator has configured them, and the limits by name (0: none)."""
 
@@ -211,6 +256,8 @@ class Rulebook(msgspec.Struct, frozen=True, kw_only=True):
     )
     traits: Mapping[GroupType, Traits] = msgspec.field(default_factory=lambda: TRAITS)
     limits: Mapping[str, int] = msgspec.field(default_factory=default_limits)
+    group_fields: Mapping[str, FieldRule] = {}
+    member_fields: Mapping[str, FieldRule] = {}
 
     def require(self, operation: Operation, group_type: GroupType, standing: Standing) -> None:
         """Return if ``standing`` may do ``operation`` in a group of ``group_type``.

@@ -49,6 +49,20 @@ def check_length(rulebook: Rulebook, field: str, text: str, limit: str) -> None:
         )
 
 
+def check_value(
+    rulebook: Rulebook, field: str, text: str, limit: str, code: ErrorCode = ErrorCode.BAD_REQUEST
+) -> None:
+    """Like ``check_length``, refused with ``code``.
+
+    Raises:
+        Refused: ``code`` with ``field``, ``have`` and ``need`` in bytes.
+    """
+    try:
+        check_length(rulebook, field, text, limit)
+    except Refused as refused:
+        raise Refused(code, refused.message, **refused.detail) from refused
+
+
 def check_count(
     rulebook: Rulebook,
     field: str,

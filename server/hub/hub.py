@@ -8,6 +8,7 @@ from protocol.codec import Codec
 from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Reply
 from protocol.results import ErrorBody
+from protocol.vocabulary import EventKind, Notice, ReceiveOption
 from server.domain.rules import Rulebook
 from server.hub.cursors import cursor_text
 from server.hub.rooms import Feed, Rooms
@@ -46,6 +47,10 @@ class Hub:
         """Where the devices are: the log's end as far as it was told."""
         return Heads(self._epoch, self.position, self._floor)
 
+    def raise_floor(self, floor: int) -> None:
+        """Entries up to ``floor`` are no longer kept: nobody resumes from before it."""
+        self._floor = max(self._floor, floor)
+
     def cursor_of(self, session: Session) -> str:
         """The cursor of what ``session`` has been sent."""
         position = self.position if session.mode is Mode.LIVE else session.position
@@ -64,6 +69,9 @@ class Hub:
                 else:
                     self.rooms.participate(user_id, entry.group_id, entry.time_ms)
             self._tell(item)
+            if entry.event == Notice.RECEIVE_OPTION_CHANGED and entry.inbox_of is not None:
+                discards = entry.data.receive_option is ReceiveOption.DISCARD
+                self.rooms.discard(entry.inbox_of, entry.group_id, discards=discards)
             for user_id in entry.left:
                 if entry.is_stored:
                     self.rooms.unfollow(user_id, entry.group_id, item.position)
@@ -77,7 +85,10 @@ class Hub:
         """One encoding per codec in use; the same bytes for every session."""
         frames: dict[str, bytes] = {}
         cursor = cursor_text(self._epoch, self.position)
+        is_message = item.entry.kind is EventKind.MESSAGE
         for feed in self._audience(item):
+            if is_message and item.entry.group_id in feed.discards:
+                continue
             for session in feed.sessions:
                 if session.mode is Mode.GONE:
                     continue

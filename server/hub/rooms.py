@@ -9,13 +9,14 @@ from server.hub.session import Session
 class Feed:
     """A connected user: the sessions, and the groups that they follow.
 
-    ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
+    ``discards`` are groups whose messages the user does not want. ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
     without stored membership. While ``groups`` is being read from the store, changes are noted
     in ``changes`` (position, group, is it followed after it) and applied on top.
     """
 
     __slots__ = (
         "changes",
+        "discards",
         "groups",
         "is_loaded",
         "loading",
@@ -28,6 +29,7 @@ class Feed:
         self.user_id = user_id
         self.sessions: tuple[Session, ...] = ()
         self.groups: set[str] = set()
+        self.discards: set[str] = set()
         self.participates_since_ms: dict[str, int] = {}
         self.is_loaded = False
         self.loading: asyncio.Task[None] | None = None
@@ -134,6 +136,12 @@ class Rooms:
         if feed is not None:
             feed.participates_since_ms.setdefault(group_id, since_ms)
             self._followers.setdefault(group_id, {})[feed] = None
+
+    def discard(self, user_id: str, group_id: str, *, discards: bool) -> None:
+        """From now on the user wants the group's messages, or does not."""
+        feed = self._feeds.get(user_id)
+        if feed is not None:
+            (feed.discards.add if discards else feed.discards.discard)(group_id)
 
     def participant_since_ms(self, user_id: str, group_id: str) -> int | None:
         """Since when the user takes part, also when the connection is gone but no ``part`` came."""

@@ -1,17 +1,31 @@
 """One batch of commands on its way: each is decided on what the ones before it leave behind."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from protocol.vocabulary import GroupType, Role
+from protocol.vocabulary import GroupType, ReceiveOption, Role
 from server.domain.decide import Needs
 from server.domain.model import (
+    Application,
+    ApplicationKey,
+    ApplicationsSeen,
+    ApplicationsSeenKey,
+    Attributes,
+    AttributesKey,
+    Case,
+    Counters,
+    CountersKey,
     Decision,
+    Entry,
     Group,
     GroupKey,
     Member,
     MemberKey,
+    ReadState,
+    Remembered,
+    RememberedKey,
     RowKey,
     Slice,
     groups_of_day_counter,
@@ -19,14 +33,19 @@ from server.domain.model import (
 from server.service.ports import Presence, RequestKey, Version, WriteSet
 
 _ENCODE = msgspec.json.Encoder().encode
+_R = TypeVar("_R")
 
 
-def row_keys(needs: Needs) -> list[RowKey]:
-    """The rows that a slice is made of."""
-    if needs.group_id is None:
-        return []
-    group_id = needs.group_id
-    return [GroupKey(group_id), *(MemberKey(group_id, user_id) for user_id in needs.member_ids)]
+class Extras(msgspec.Struct, frozen=True, kw_only=True):
+    """What a slice shows beside rows: looked up once for a batch, or for its first command."""
+
+    group_counts: Mapping[str, int] = {}
+    counters: Mapping[str, int] = {}
+    read_states: Mapping[MemberKey, ReadState] = {}
+    entry: Entry | None = None
+    handlers: Sequence[str] | None = None
+    pending: Mapping[str, Sequence[Application]] = {}
+    handlers_of: Mapping[str, Sequence[str]] = {}
 
 
 class BatchView:
@@ -34,55 +53,59 @@ class BatchView:
 
     Args:
         rows: every row that any command of the batch needs, as read from the store.
-        group_counts: in how many groups the users are that may be added.
-        counters: named counters.
+        extras: what else they need.
         presence: who takes part in groups that store no membership.
     """
 
-    def __init__(
-        self,
-        rows: Mapping[RowKey, Version],
-        group_counts: Mapping[str, int],
-        counters: Mapping[str, int],
-        presence: Presence,
-    ) -> None:
+    def __init__(self, rows: Mapping[RowKey, Version], extras: Extras, presence: Presence) -> None:
         self._rows = dict(rows)
-        self._group_counts = dict(group_counts)
-        self._counters = dict(counters)
+        self._extras = extras
+        self._group_counts = dict(extras.group_counts)
+        self._counters = dict(extras.counters)
         self._presence = presence
         self._taking_part: dict[tuple[str, str], int | None] = {}
         self.write_sets: list[WriteSet] = []
 
-    def slice_of(self, needs: Needs, fresh_token: str, now_ms: int) -> Slice:
-        """What a decision with these needs looks at."""
-        group = self._group(needs.group_id)
-        return Slice(
-            group=group,
-            members={user_id: self._member(group, user_id) for user_id in needs.member_ids},
-            group_counts={u: self._group_counts.get(u, 0) for u in needs.counted_user_ids},
-            groups_today=self._counters.get(groups_of_day_counter(now_ms), 0)
-            if needs.groups_today
-            else 0,
-            participant_count=self._participant_count(group),
-            fresh_token=fresh_token,
+    def slice_of(
+        self, needs: Needs, fresh_token: str, now_ms: int
+    ) -> tuple[Slice, Mapping[RowKey, int]]:
+        """What a decision with these needs looks at, and at which versions."""
+        seen: dict[RowKey, int] = {}
+        state = self._slice(needs, seen)
+        day = groups_of_day_counter(now_ms)
+        cases = {name: self._case(name, needs, seen) for name in needs.application_ids}
+        return (
+            msgspec.structs.replace(
+                state,
+                groups_today=self._counters.get(day, 0) if needs.groups_today else 0,
+                cases={name: case for name, case in cases.items() if case is not None},
+                fresh_token=fresh_token,
+            ),
+            seen,
         )
 
     def add(
         self,
-        needs: Needs,
         decision: Decision,
+        seen: Mapping[RowKey, int],
         now_ms: int,
         request: RequestKey | None,
         digest: bytes,
-    ) -> int:
-        """Take a decision into the batch; returns its place, counted from 0."""
+    ) -> None:
+        """Take a decision that rests on the rows ``seen`` into the batch."""
+        expect = dict(seen)
+        for key in decision.puts:
+            # A row that nobody looked at is one that the decision makes: it must not be there.
+            expect.setdefault(key, self._position(key))
         self.write_sets.append(
             WriteSet(
                 time_ms=now_ms,
-                expect=self._expectations(needs, decision),
+                expect=expect,
                 puts=decision.puts,
                 counts=decision.counts,
                 spoke=decision.spoke,
+                reads=decision.reads,
+                redactions=decision.redactions,
                 entries=decision.entries,
                 request=request,
                 digest=digest,
@@ -91,46 +114,120 @@ class BatchView:
         )
         place = len(self.write_sets)
         for key, row in decision.puts.items():
-            self._count_membership(key, before=self._row(key), after=row)
+            before = self._rows.get(key)
+            if isinstance(key, MemberKey):
+                self._count_membership(key, before is not None and before.row is not None, row)
             self._rows[key] = Version(-place, row)
         self._note_participation(decision)
         for name, delta in decision.counts.items():
             self._counters[name] = self._counters.get(name, 0) + delta
-        return place - 1
 
-    def _expectations(self, needs: Needs, decision: Decision) -> dict[RowKey, int]:
-        expect = {key: self._position(key) for key in row_keys(needs)}
-        for key in decision.puts:
-            expect.setdefault(key, self._position(key))
-        return expect
+    def _slice(self, needs: Needs, seen: dict[RowKey, int]) -> Slice:
+        if needs.group_id is None:
+            return Slice(
+                group=None, seen=self._seen_mark(needs, seen), group_counts=self._counted(needs)
+            )
+        group_id = needs.group_id
+        group = self._look(GroupKey(group_id), Group, seen)
+        users = dict.fromkeys(needs.member_ids)
+        if needs.owner and group is not None and group.owner_id:
+            users[group.owner_id] = None
+        remembered = self._remembered(needs, group, group_id, seen)
+        return Slice(
+            group=group,
+            members={
+                user_id: self._member(group, group_id, user_id, remembered.get(user_id), seen)
+                for user_id in users
+            },
+            remembered=remembered,
+            attributes=self._look(AttributesKey(group_id), Attributes, seen)
+            if needs.attributes
+            else None,
+            counters=self._look(CountersKey(group_id), Counters, seen) if needs.counters else None,
+            read_state=self._read_state(needs, group_id),
+            entry=self._extras.entry if needs.entry_seq is not None else None,
+            handlers=self._extras.handlers if needs.handlers else None,
+            pending=self._extras.pending,
+            handlers_of=self._extras.handlers_of,
+            participant_count=self._participant_count(group),
+            group_counts=self._counted(needs),
+        )
+
+    def _case(self, name: str, needs: Needs, seen: dict[RowKey, int]) -> Case | None:
+        application = self._look(ApplicationKey(name), Application, seen)
+        if application is None:
+            return None
+        user_id = application.user_id
+        case_needs = Needs(
+            group_id=application.group_id,
+            member_ids=[*needs.member_ids, user_id],
+            remembered_ids=[user_id],
+            counted_user_ids=[user_id],
+        )
+        state = msgspec.structs.replace(
+            self._slice(case_needs, seen),
+            handlers=self._extras.handlers_of.get(application.group_id, ()),
+        )
+        return Case(application, state)
+
+    def _look(self, key: RowKey, kind: type[_R], seen: dict[RowKey, int]) -> _R | None:
+        """The row of ``key``, noting at which version it was looked at."""
+        seen[key] = self._position(key)
+        version = self._rows.get(key)
+        row = None if version is None else version.row
+        return row if isinstance(row, kind) else None
 
     def _position(self, key: RowKey) -> int:
         version = self._rows.get(key)
-        # A row that nobody asked for is one that the decision makes: there must be none yet.
         return 0 if version is None else version.position
 
-    def _row(self, key: RowKey) -> object:
-        version = self._rows.get(key)
-        return None if version is None else version.row
+    def _counted(self, needs: Needs) -> dict[str, int]:
+        return {user: self._group_counts.get(user, 0) for user in needs.counted_user_ids}
 
-    def _group(self, group_id: str | None) -> Group | None:
-        row = self._row(GroupKey(group_id)) if group_id is not None else None
-        return row if isinstance(row, Group) else None
-
-    def _member(self, group: Group | None, user_id: str) -> Member | None:
-        if group is None:
+    def _seen_mark(self, needs: Needs, seen: dict[RowKey, int]) -> ApplicationsSeen | None:
+        if needs.seen_by is None:
             return None
-        row = self._row(MemberKey(group.group_id, user_id))
-        if isinstance(row, Member):
+        return self._look(ApplicationsSeenKey(needs.seen_by), ApplicationsSeen, seen)
+
+    def _remembered(
+        self, needs: Needs, group: Group | None, group_id: str, seen: dict[RowKey, int]
+    ) -> dict[str, Remembered | None]:
+        if needs.remembers_participants and not _has_participants(group):
+            return {}
+        return {
+            user_id: self._look(RememberedKey(group_id, user_id), Remembered, seen)
+            for user_id in needs.remembered_ids
+        }
+
+    def _member(
+        self,
+        group: Group | None,
+        group_id: str,
+        user_id: str,
+        remembered: Remembered | None,
+        seen: dict[RowKey, int],
+    ) -> Member | None:
+        row = self._look(MemberKey(group_id, user_id), Member, seen)
+        if row is not None or not _has_participants(group):
             return row
-        if group.type is not GroupType.AVCHATROOM:
-            return None
-        since_ms = self._participant_since_ms(group.group_id, user_id)
+        since_ms = self._participant_since_ms(group_id, user_id)
         if since_ms is None:
             return None
+        option = remembered.receive_option if remembered is not None else None
         return Member(
-            group_id=group.group_id, user_id=user_id, role=Role.MEMBER, join_time_ms=since_ms
+            group_id=group_id,
+            user_id=user_id,
+            role=Role.MEMBER,
+            join_time_ms=since_ms,
+            mute_until_ms=remembered.mute_until_ms if remembered is not None else 0,
+            receive_option=option or ReceiveOption.ACCEPT_NOT_NOTIFY,
         )
+
+    def _read_state(self, needs: Needs, group_id: str) -> ReadState:
+        if needs.read_state_of is None:
+            return ReadState()
+        key = MemberKey(group_id, needs.read_state_of)
+        return self._extras.read_states.get(key, ReadState())
 
     def _participant_since_ms(self, group_id: str, user_id: str) -> int | None:
         if (group_id, user_id) in self._taking_part:
@@ -138,7 +235,7 @@ class BatchView:
         return self._presence.participant_since_ms(group_id, user_id)
 
     def _participant_count(self, group: Group | None) -> int:
-        if group is None or group.type is not GroupType.AVCHATROOM:
+        if group is None or not _has_participants(group):
             return 0
         return self._presence.participant_count(group.group_id)
 
@@ -151,14 +248,11 @@ class BatchView:
                 for user_id in entry.left:
                     self._taking_part[entry.group_id, user_id] = None
 
-    def _count_membership(self, key: RowKey, *, before: object, after: object) -> None:
-        if isinstance(key, MemberKey):
-            change = (after is not None) - (before is not None)
-            self._group_counts[key.user_id] = self._group_counts.get(key.user_id, 0) + change
+    def _count_membership(self, key: MemberKey, was_there: bool, row: object) -> None:
+        change = (row is not None) - was_there
+        self._group_counts[key.user_id] = self._group_counts.get(key.user_id, 0) + change
 
 
-def merged_needs(all_needs: Sequence[Needs]) -> tuple[list[RowKey], list[str]]:
-    """The rows of several commands, and the users whose groups are counted, each named once."""
-    keys = dict.fromkeys(key for needs in all_needs for key in row_keys(needs))
-    users = dict.fromkeys(user for needs in all_needs for user in needs.counted_user_ids)
-    return list(keys), list(users)
+def _has_participants(group: Group | None) -> bool:
+    """Whether the group's membership is not stored (all but the owner's)."""
+    return group is not None and group.type is GroupType.AVCHATROOM

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,10 +12,11 @@ from protocol.commands import ChangingCommand
 from protocol.errors import ErrorCode, Refused
 from protocol.methods import METHOD_OF
 from protocol.results import Result
-from server.domain.decide import Needs, decide, needs_of
-from server.domain.model import Actor, Decision, RowKey, groups_of_day_counter
+from server.domain.decide import Needs, decide, needs_of, widened
+from server.domain.model import Actor, Decision, MoreNeeded
 from server.domain.rules import Rulebook
-from server.service.batch import BatchView, merged_needs
+from server.service.batch import BatchView
+from server.service.group_rates import GroupRates
 from server.service.ports import (
     Clock,
     Committed,
@@ -33,7 +34,7 @@ from server.service.ports import (
     Unavailable,
     Version,
 )
-from server.service.row_cache import RowCache
+from server.service.slices import SliceLoader
 
 log = logging.getLogger(__name__)
 
@@ -89,14 +90,14 @@ class Executor:
     ) -> None:
         self._store = store
         self._publisher = publisher
-        self._presence = presence
         self._clock = clock
         self._tokens = tokens
         self._rulebook = rulebook
         self._is_only_writer = is_only_writer
         self._on_fatal = on_fatal
         self._shard = shard
-        self._rows = RowCache()
+        self._slices = SliceLoader(store, presence, rulebook)
+        self._rates = GroupRates(rulebook, clock)
         self._waiting: deque[_Job] = deque()
         self._in_flight: dict[RequestKey, _Job] = {}
         self._wake = asyncio.Event()
@@ -138,18 +139,20 @@ class Executor:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                size = min(len(self._waiting), MAX_BATCH)
-                await self._run_batch([self._waiting.popleft() for _ in range(size)])
+                await self._run_batch()
             self._idle.set()
 
     async def settled(self) -> None:
         """Return once everything that was submitted is answered."""
         await self._idle.wait()
 
-    async def _run_batch(self, jobs: Sequence[_Job]) -> None:
+    async def _run_batch(self) -> None:
+        jobs: Sequence[_Job] = self._next_jobs()
+        decided: list[tuple[_Job, Decision]] = []
+        refused: list[tuple[_Job, Refused]] = []
         try:
-            view = await self._view_for(jobs)
-            decided, refused = self._decide_all(jobs, view)
+            view = await self._slices.view([job.needs for job in jobs], self._clock.now_ms())
+            jobs = self._decide_all(jobs, view, decided, refused)
             outcomes: Sequence[Outcome] = ()
             if view.write_sets:
                 outcomes = await self._store.commit(self._shard, view.write_sets)
@@ -167,46 +170,44 @@ class Executor:
             retries = self._settle(decided, outcomes)
             await self._settle_refused(refused, retries)
 
-    async def _view_for(self, jobs: Sequence[_Job]) -> BatchView:
-        keys, users = merged_needs([job.needs for job in jobs])
-        rows: dict[RowKey, Version] = {}
-        unknown: list[RowKey] = []
-        for key in keys:
-            version = self._rows.get(key)
-            if version is None:
-                unknown.append(key)
-            else:
-                rows[key] = version
-        if unknown:
-            fresh = await self._store.load(unknown)
-            for key, version in fresh.items():
-                self._rows.put(key, version)
-            rows.update(fresh)
-        counts = await self._store.group_counts(users) if users else {}
-        counters: Mapping[str, int] = {}
-        if any(job.needs.groups_today for job in jobs):
-            counters = await self._store.counters([groups_of_day_counter(self._clock.now_ms())])
-        return BatchView(rows, counts, counters, self._presence)
+    def _next_jobs(self) -> list[_Job]:
+        """The next batch, in order: as much as waits, up to the next wide command."""
+        jobs = [self._waiting.popleft()]
+        while self._waiting and len(jobs) < MAX_BATCH and not self._waiting[0].needs.is_wide:
+            jobs.append(self._waiting.popleft())
+        return jobs
 
     def _decide_all(
-        self, jobs: Sequence[_Job], view: BatchView
-    ) -> tuple[list[tuple[_Job, Decision]], list[tuple[_Job, Refused]]]:
+        self,
+        jobs: Sequence[_Job],
+        view: BatchView,
+        decided: list[tuple[_Job, Decision]],
+        refused: list[tuple[_Job, Refused]],
+    ) -> Sequence[_Job]:
+        """Decide the jobs in order; returns those that were taken into the batch.
+
+        One that needs to see more goes back to the queue with all that come after it, so that
+        the order stays.
+        """
         now_ms = self._clock.now_ms()
-        decided: list[tuple[_Job, Decision]] = []
-        refused: list[tuple[_Job, Refused]] = []
-        for job in jobs:
-            state = view.slice_of(job.needs, self._tokens.token(), now_ms)
+        for index, job in enumerate(jobs):
+            state, seen = view.slice_of(job.needs, self._tokens.token(), now_ms)
             try:
+                self._rates.check(job.command, job.actor, state)
                 decision = decide(self._rulebook, state, job.command, job.actor, now_ms)
+            except MoreNeeded:
+                job.needs = widened(job.needs)
+                self._waiting.extendleft(reversed(jobs[index:]))
+                return jobs[:index]
             except Refused as refusal:
                 refused.append((job, refusal))
             except Exception:
                 log.exception("deciding %s failed", type(job.command).__name__)
                 refused.append((job, Refused(ErrorCode.INTERNAL)))
             else:
-                view.add(job.needs, decision, now_ms, job.request, job.digest)
+                view.add(decision, seen, now_ms, job.request, job.digest)
                 decided.append((job, decision))
-        return decided, refused
+        return jobs
 
     def _settle(
         self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
@@ -232,7 +233,7 @@ class Executor:
         for (_job, decision), outcome in zip(decided, outcomes, strict=True):
             if isinstance(outcome, Done):
                 for key, row in decision.puts.items():
-                    self._rows.put(key, Version(outcome.position, row))
+                    self._slices.remember(key, Version(outcome.position, row))
                 published.extend(outcome.committed)
                 position = max(position, outcome.position)
         if published or position:
@@ -269,8 +270,7 @@ class Executor:
             if job.attempts > MAX_ATTEMPTS:
                 self._answer(job, None, Refused(ErrorCode.UNAVAILABLE, "the rows keep changing"))
                 continue
-            for key in merged_needs([job.needs])[0]:
-                self._rows.forget(key)
+            self._slices.forget(job.needs)
             self._waiting.appendleft(job)
 
     def _answer_stored(self, job: _Job, stored: StoredReply) -> None:
@@ -285,8 +285,7 @@ class Executor:
 
     def _answer_all(self, jobs: Sequence[_Job], code: ErrorCode, message: str | None) -> None:
         for job in jobs:
-            for key in merged_needs([job.needs])[0]:
-                self._rows.forget(key)
+            self._slices.forget(job.needs)
             self._answer(job, None, Refused(code, message))
 
     def _answer(self, job: _Job, result: object | None, refusal: Refused | None) -> None:

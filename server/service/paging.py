@@ -38,6 +38,20 @@ def position(after: str | None) -> int:
     return int(text)
 
 
+def moment(after: str | None) -> tuple[int, str] | None:
+    """Like ``place`` for lists that are ordered by a time and an ID; None at the start.
+
+    Raises:
+        Refused: BAD_REQUEST, this is no page mark of such a list.
+    """
+    if after is None:
+        return None
+    time_ms, separator, name = place(after, start="").partition(":")
+    if not separator or not time_ms.isdecimal() or not time_ms.isascii() or len(time_ms) > 16:
+        raise _not_a_mark()
+    return int(time_ms), name
+
+
 def _not_a_mark() -> Refused:
     return Refused(
         ErrorCode.BAD_REQUEST, "after is not the `next` of an earlier page", field="after"

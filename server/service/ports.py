@@ -12,7 +12,19 @@ from typing import Protocol
 import msgspec
 
 from protocol.vocabulary import GroupType, Role
-from server.domain.model import Entry, Group, Member, Row, RowKey, Spoke
+from server.domain.model import (
+    Application,
+    Entry,
+    Group,
+    Member,
+    MemberKey,
+    ReadState,
+    ReadUpTo,
+    Redaction,
+    Row,
+    RowKey,
+    Spoke,
+)
 
 
 class Unavailable(Exception):
@@ -55,6 +67,8 @@ class WriteSet(msgspec.Struct, frozen=True, kw_only=True):
     puts: Mapping[RowKey, Row | None] = {}
     counts: Mapping[str, int] = {}
     spoke: Spoke | None = None
+    reads: ReadUpTo | None = None
+    redactions: Sequence[Redaction] = ()
     entries: Sequence[Entry] = ()
     request: RequestKey | None = None
     digest: bytes = b""
@@ -131,10 +145,14 @@ class Missed(msgspec.Struct, frozen=True):
 
 
 class GroupHead(msgspec.Struct, frozen=True):
-    """What a group's log tells of it: its last number, and when the last message was sent."""
+    """What a group's log tells of it: its last number, and when the last message was sent.
+
+    ``first_seq`` is the first number that is still kept, or the next one when none is.
+    """
 
     seq: int = 0
     last_message_time_ms: int = 0
+    first_seq: int = 1
 
 
 class MemberState(msgspec.Struct, frozen=True):
@@ -245,6 +263,51 @@ class Store(Protocol):
 
     async def groups_version(self, user_id: str) -> int:
         """A number that changes whenever any row of ``groups_of`` or its count may have changed."""
+
+    async def read_states(self, keys: Collection[MemberKey]) -> Mapping[MemberKey, ReadState]:
+        """Where these members are in their groups' logs, every key answered."""
+
+    async def handlers(self, group_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """The owner and admins of each group, ordered by user ID, every group answered."""
+
+    async def pending(
+        self, user_ids: Collection[str], limit: int
+    ) -> Mapping[str, Sequence[Application]]:
+        """Up to ``limit`` of the oldest that wait for each user, oldest first, every user answered.
+
+        Waiting for a user are the PENDING applications of living groups of which the user is
+        owner or admin, except those that need the invitee, and those that need the user as
+        invitee.
+        """
+
+    async def applications_for(
+        self, user_id: str, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Application]:
+        """Up to ``limit`` applications that wait for the user or did, newest first.
+
+        Ordered by ``created_ms`` and ``application_id``, both descending; ``before`` names the
+        last one of the page before. DROPPED ones are left out.
+        """
+
+    async def unread_applications(self, user_id: str) -> int:
+        """How many wait for the user that are newer than what the user has seen."""
+
+    async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
+        """Up to ``limit`` living groups without a message or change of their row since then."""
+
+    async def trim(self, shard: int, before_ms: int, limit: int) -> int:
+        """Let go of up to ``limit`` of the oldest entries told before ``before_ms``.
+
+        Always a prefix of the commit order, so that what remains of every log is dense; the
+        heads' floor is the last position let go of. Returns how many it were.
+        """
+
+    async def purge(self, before_ms: int, limit: int) -> int:
+        """Let go of up to ``limit`` groups closed, and applications handled, before ``before_ms``.
+
+        A group goes only when its last entry is trimmed; with it go its members, memberships,
+        marks, attributes and counters, and its ID is free. Returns how many it were.
+        """
 
     async def forget_requests(self, before_ms: int, limit: int) -> int:
         """Forget up to ``limit`` request ids stored before ``before_ms``; how many it were."""

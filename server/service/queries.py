@@ -1,13 +1,19 @@
 """What changes nothing: profiles, lists, history, devices, methods."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from protocol.commands import (
     Command,
+    GetAttributes,
+    GetCounters,
     GetGroups,
+    GetMembers,
+    GetOnlineCount,
+    GetRules,
+    ListApplications,
     ListDevices,
     ListJoinedGroups,
     ListMembers,
@@ -17,19 +23,34 @@ from protocol.commands import (
 from protocol.errors import ErrorCode, Refused
 from protocol.methods import METHODS
 from protocol.results import (
+    AttributesResult,
+    CountersResult,
     Device,
     GetGroupsResult,
+    GetMembersResult,
+    GetRulesResult,
     GroupResult,
+    ListApplicationsResult,
     ListDevicesResult,
     ListJoinedGroupsResult,
     ListMembersResult,
     ListMessagesResult,
     ListMethodsResult,
     MemberProfile,
+    OnlineCountResult,
     Result,
 )
-from protocol.vocabulary import ReceiveOption, Role
-from server.domain.model import Actor, Group, GroupKey
+from protocol.vocabulary import GroupType, ReceiveOption, Role
+from server.domain.model import (
+    Actor,
+    Attributes,
+    AttributesKey,
+    Counters,
+    CountersKey,
+    Group,
+    GroupKey,
+    RowKey,
+)
 from server.domain.refusals import error_body
 from server.domain.rules import Operation, Rulebook, Standing, standing_of
 from server.domain.text import check_count
@@ -45,6 +66,7 @@ class Reader(msgspec.Struct, frozen=True):
     session_id: str
 
 
+_V = TypeVar("_V")
 _Read = Callable[[Any, Reader], Awaitable[Result]]
 
 
@@ -60,6 +82,12 @@ class Queries:
         self._rulebook = rulebook
         self._reads: Mapping[type[Command], _Read] = {
             GetGroups: self.get_groups,
+            GetMembers: self.get_members,
+            ListApplications: self.list_applications,
+            GetAttributes: self.get_attributes,
+            GetCounters: self.get_counters,
+            GetOnlineCount: self.get_online_count,
+            GetRules: self.get_rules,
             ListJoinedGroups: self.list_joined_groups,
             ListMembers: self.list_members,
             ListMessages: self.list_messages,
@@ -76,18 +104,31 @@ class Queries:
         check_count(
             self._rulebook, "group_ids", len(command.group_ids), "GROUPS_PER_CALL", at_least=1
         )
-        rows = await self._store.load([GroupKey(group_id) for group_id in command.group_ids])
+        group_ids = dict.fromkeys(command.group_ids)
+        keys: list[RowKey] = [GroupKey(group_id) for group_id in group_ids]
+        keys += [AttributesKey(group_id) for group_id in group_ids]
+        rows = await self._store.load(keys)
         heads = await self._store.group_heads(command.group_ids)
         results = []
         for group_id in command.group_ids:
             row = rows[GroupKey(group_id)].row
             try:
                 group = _living(row, group_id)
-                await self._require_visible(group, reader)
+                standing, _state = await self._standing(group, reader)
+                self._rulebook.require(Operation.SEE_PROFILE, group.type, standing)
             except Refused as refusal:
                 results.append(GroupResult(group_id=group_id, error=error_body(refusal)))
                 continue
-            profile = views.group_profile(group, heads[group_id], self._presence, self._rulebook)
+            attributes = rows[AttributesKey(group_id)].row
+            profile = views.group_profile(
+                group,
+                heads[group_id],
+                attributes if isinstance(attributes, Attributes) else None,
+                command.custom_keys,
+                standing,
+                self._presence,
+                self._rulebook,
+            )
             results.append(GroupResult(group_id=group_id, group=profile))
         return GetGroupsResult(groups=results)
 
@@ -114,16 +155,86 @@ class Queries:
         limit = self._page_size(command.limit)
         after = paging.place(command.after, start="")
         group = await self._group(command.group_id)
-        await self._require(Operation.LIST_MEMBERS, group, reader)
+        standing, _state = await self._require(Operation.LIST_MEMBERS, group, reader)
         roles = set(Role) if command.roles is None else set(command.roles)
         if not self._rulebook.traits[group.type].stores_members:
-            return ListMembersResult(members=await self._participants(group, roles, limit))
+            shown = await self._participants(group, roles, limit, reader, standing)
+            return ListMembersResult(members=shown)
         states = await self._store.members(group.group_id, after, limit + 1, roles)
         page = states[:limit]
         has_more = len(states) > limit
         return ListMembersResult(
-            members=[views.member_profile(state) for state in page],
+            members=[
+                views.member_profile(state, reader.user_id, standing, self._rulebook)
+                for state in page
+            ],
             next=paging.mark(page[-1].member.user_id) if has_more else None,
+        )
+
+    async def get_members(self, command: GetMembers, reader: Reader) -> GetMembersResult:
+        """The memberships of the users named, in their order."""
+        check_count(self._rulebook, "user_ids", len(command.user_ids), "USERS_PER_CALL", at_least=1)
+        group = await self._group(command.group_id)
+        standing, _state = await self._require(Operation.LIST_MEMBERS, group, reader)
+        user_ids = list(dict.fromkeys(command.user_ids))
+        states = await self._store.member_states(group.group_id, user_ids)
+        found: dict[str, MemberProfile] = {
+            user_id: views.member_profile(state, reader.user_id, standing, self._rulebook)
+            for user_id, state in states.items()
+        }
+        if not self._rulebook.traits[group.type].stores_members:
+            for user_id in user_ids:
+                since_ms = self._presence.participant_since_ms(group.group_id, user_id)
+                if since_ms is not None:
+                    found.setdefault(user_id, _participant(user_id, since_ms))
+        return GetMembersResult(
+            members=[found[user_id] for user_id in user_ids if user_id in found],
+            missing=[user_id for user_id in user_ids if user_id not in found],
+        )
+
+    async def list_applications(
+        self, command: ListApplications, reader: Reader
+    ) -> ListApplicationsResult:
+        """A page of what waits for the reader, or did, newest first."""
+        limit = self._page_size(command.limit)
+        before = paging.moment(command.after)
+        found = await self._store.applications_for(reader.user_id, before, limit + 1)
+        page = found[:limit]
+        last = page[-1] if len(found) > limit else None
+        return ListApplicationsResult(
+            applications=[views.application_info(application) for application in page],
+            unread=await self._store.unread_applications(reader.user_id),
+            next=None if last is None else paging.mark(f"{last.created_ms}:{last.application_id}"),
+        )
+
+    async def get_attributes(self, command: GetAttributes, reader: Reader) -> AttributesResult:
+        """The group's attributes, to its members."""
+        group = await self._group(command.group_id)
+        await self._require(Operation.ADD_COUNTERS, group, reader)
+        key = AttributesKey(group.group_id)
+        row = (await self._store.load([key]))[key].row
+        values = row.values if isinstance(row, Attributes) else {}
+        return AttributesResult(version=group.version, attributes=_chosen(values, command.keys))
+
+    async def get_counters(self, command: GetCounters, reader: Reader) -> CountersResult:
+        """The group's counters, to its members."""
+        group = await self._group(command.group_id)
+        await self._require(Operation.ADD_COUNTERS, group, reader)
+        key = CountersKey(group.group_id)
+        row = (await self._store.load([key]))[key].row
+        values = row.values if isinstance(row, Counters) else {}
+        return CountersResult(counters=_chosen(values, command.keys))
+
+    async def get_online_count(self, command: GetOnlineCount, reader: Reader) -> OnlineCountResult:
+        """How many members are connected, to those who see the profile."""
+        group = await self._group(command.group_id)
+        await self._require(Operation.SEE_PROFILE, group, reader)
+        return OnlineCountResult(online_count=self._presence.participant_count(group.group_id))
+
+    async def get_rules(self, _command: GetRules, _reader: Reader) -> GetRulesResult:
+        """The tables in force."""
+        return GetRulesResult(
+            types=[views.type_rules(group_type, self._rulebook) for group_type in GroupType]
         )
 
     async def list_messages(self, command: ListMessages, reader: Reader) -> ListMessagesResult:
@@ -136,8 +247,9 @@ class Queries:
             )
         limit = self._page_size(command.limit)
         group = await self._group(command.group_id)
-        state = await self._require(Operation.READ_HISTORY, group, reader)
+        _standing, state = await self._require(Operation.READ_HISTORY, group, reader)
         hidden = self._hidden_seq(group, state)
+        head = (await self._store.group_heads([group.group_id]))[group.group_id]
         forward = command.after_seq is not None
         above = max(hidden, command.after_seq or 0)
         below = command.before_seq if command.before_seq is not None else 2**53
@@ -149,7 +261,7 @@ class Queries:
         return ListMessagesResult(
             events=[msgspec.to_builtins(views.event_of(committed)) for committed in page],
             has_more=has_more,
-            first_seq=hidden + 1,
+            first_seq=max(hidden + 1, head.first_seq),
         )
 
     async def list_devices(self, _command: ListDevices, reader: Reader) -> ListDevicesResult:
@@ -190,26 +302,20 @@ class Queries:
 
     async def _require(
         self, operation: Operation, group: Group, reader: Reader
-    ) -> MemberState | None:
+    ) -> tuple[Standing, MemberState | None]:
         standing, state = await self._standing(group, reader)
         self._rulebook.require(operation, group.type, standing)
-        return state
-
-    async def _require_visible(self, group: Group, reader: Reader) -> None:
-        try:
-            self._rulebook.require(Operation.SEE_PROFILE, group.type, Standing.NONE)
-        except Refused:
-            await self._require(Operation.SEE_PROFILE, group, reader)
+        return standing, state
 
     async def _participants(
-        self, group: Group, roles: set[Role], limit: int
+        self, group: Group, roles: set[Role], limit: int, reader: Reader, standing: Standing
     ) -> list[MemberProfile]:
         newest = min(limit, _NEWEST_PARTICIPANTS)
         members: list[MemberProfile] = []
         owner_states = await self._store.member_states(group.group_id, [group.owner_id])
         owner = owner_states.get(group.owner_id)
         if owner is not None and Role.OWNER in roles:
-            members.append(views.member_profile(owner))
+            members.append(views.member_profile(owner, reader.user_id, standing, self._rulebook))
         if Role.MEMBER in roles:
             for user_id, since_ms in self._presence.newest_participants(group.group_id, newest):
                 if user_id != group.owner_id:
@@ -246,4 +352,12 @@ def _participant(user_id: str, since_ms: int) -> MemberProfile:
         last_message_time_ms=0,
         name_card="",
         mute_until_ms=0,
+        custom={},
     )
+
+
+def _chosen(values: Mapping[str, _V], keys: Sequence[str] | None) -> dict[str, _V]:
+    """All of ``values``, or those of ``keys`` that there are."""
+    if keys is None:
+        return dict(values)
+    return {key: values[key] for key in keys if key in values}

@@ -20,7 +20,7 @@ MARKER_NAME: Final = "muster.initialised"
 BUSY_TIMEOUT_S: Final = 2.0
 _MAGIC: Final = b"SQLite format 3\0"
 _OLDEST_SQLITE: Final = (3, 37, 0)
-_CHECKPOINT_PAGES: Final = 1000
+_CHECKPOINT_PAGES: Final = 4000
 _CACHED_STATEMENTS: Final = 512
 _RESTORE: Final = "restore a backup, or name another data directory"
 

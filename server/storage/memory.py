@@ -1,21 +1,28 @@
 """The store in dictionaries: the same answers as SQLite, nothing durable. For tests.
 
-It keeps rows and entries as the JSON that SQLite keeps, so that what comes out is never the
-object that went in.
+It keeps entries as the JSON that SQLite keeps, so that what comes out is never the object that
+went in.
 """
 
 import asyncio
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Final
 
-import msgspec
-
-from protocol.vocabulary import EventKind, GroupType, Role
-from server.domain.model import Group, GroupKey, Member, MemberKey, Row, RowKey
+from protocol.results import ApplicationStatus
+from protocol.vocabulary import GroupType, Role
+from server.domain.model import (
+    Application,
+    ApplicationsSeen,
+    ApplicationsSeenKey,
+    Group,
+    GroupKey,
+    Member,
+    MemberKey,
+    ReadState,
+    RowKey,
+)
 from server.service.ports import (
     Committed,
     GroupHead,
@@ -31,41 +38,12 @@ from server.service.ports import (
     Version,
     WriteSet,
 )
-from server.storage.numbering import (
-    Changes,
-    ClosedInterval,
-    LogHead,
-    Mark,
-    PutRow,
-    RememberedRequest,
-    Touched,
-    View,
-    discards,
-    group_log,
-    inbox_log,
-    number,
-    touched,
-)
-from server.storage.records import decode_page, encode_entry, missed_page
+from server.storage.changes import group_log, inbox_log
+from server.storage.memory_tables import NO_MARK, NO_VERSION, Log, Tables
+from server.storage.numbering import number, touched
+from server.storage.records import age_order, invitee_of, missed_page
 
 Gate = Callable[[], Awaitable[None]]
-
-_NO_VERSION: Final = Version(0, None)
-
-
-class _Interval(msgspec.Struct):
-    group_id: str
-    joined_position: int
-    left_position: int | None
-    discards: bool
-    changed: int
-
-
-class _Log(msgspec.Struct):
-    """The entries of one log, as parallel lists: the n-th has the number n + 1."""
-
-    positions: list[int] = []
-    is_message: list[bool] = []
 
 
 class MemoryStore:
@@ -81,18 +59,9 @@ class MemoryStore:
         self._before_commit = before_commit
         self._turn = asyncio.Lock()
         self._failure: Exception | None = None
-        self._refusal: str | None = None
+        self._fenced: str | None = None
         self._is_closed = False
-        self._position = 0
-        self._change = 0
-        self._rows: dict[RowKey, Version] = {}
-        self._members: defaultdict[str, dict[str, Mark]] = defaultdict(dict)
-        self._intervals: defaultdict[str, list[_Interval]] = defaultdict(list)
-        self._heads: dict[str, LogHead] = {}
-        self._logs: defaultdict[str, _Log] = defaultdict(_Log)
-        self._entries: dict[int, str] = {}
-        self._requests: dict[RequestKey, RememberedRequest] = {}
-        self._counters: dict[str, int] = {}
+        self._tables = Tables()
 
     def fail_next_commit(self, error: Exception) -> None:
         """The next commit applies nothing and raises ``error``; OutcomeUnknown fences."""
@@ -105,41 +74,40 @@ class MemoryStore:
 
     async def load(self, keys: Collection[RowKey]) -> Mapping[RowKey, Version]:
         """See ``Store.load``."""
-        self._check()
-        return {key: self._rows.get(key, _NO_VERSION) for key in keys}
+        tables = self._check()
+        return {key: tables.rows.get(key, NO_VERSION) for key in keys}
 
     async def group_counts(self, user_ids: Collection[str]) -> Mapping[str, int]:
         """See ``Store.group_counts``."""
-        self._check()
-        return {user_id: sum(1 for _ in self._living(user_id)) for user_id in user_ids}
+        tables = self._check()
+        return {user_id: sum(1 for _ in tables.living(user_id)) for user_id in user_ids}
 
     async def counters(self, names: Collection[str]) -> Mapping[str, int]:
         """See ``Store.counters``."""
-        self._check()
-        return {name: self._counters.get(name, 0) for name in names}
+        tables = self._check()
+        return {name: tables.counters.get(name, 0) for name in names}
 
     async def replay(self, request: RequestKey) -> StoredReply | None:
         """See ``Store.replay``."""
-        self._check()
-        remembered = self._requests.get(request)
+        remembered = self._check().requests.get(request)
         return None if remembered is None else remembered.stored
 
     async def heads(self, shard: int) -> Heads:
         """See ``Store.heads``."""
-        self._check(shard)
-        return Heads(self._epoch, self._position, 0)
+        tables = self._check(shard)
+        return Heads(self._epoch, tables.position, tables.floor)
 
     async def tail(self, shard: int, after: int, limit: int) -> Sequence[Committed]:
         """See ``Store.tail``."""
-        self._check(shard)
-        positions = list(self._entries)
-        return self._page(islice(positions, bisect_right(positions, after), None), limit)
+        tables = self._check(shard)
+        positions = list(tables.entries)
+        return tables.page(iter(positions[bisect_right(positions, after) :]), limit)
 
     async def missed(self, shard: int, user_id: str, after: int, upto: int, limit: int) -> Missed:
         """See ``Store.missed``."""
-        self._check(shard)
-        found = self._page(self._seen_by(user_id, after, upto), limit + 1)
-        return missed_page(found, after, min(upto, self._position), limit)
+        tables = self._check(shard)
+        found = tables.page(self._seen_by(user_id, after, upto), limit + 1)
+        return missed_page(found, after, min(upto, tables.position), limit)
 
     async def missed_count(self, shard: int, user_id: str, after: int, upto: int) -> int:
         """See ``Store.missed_count``. Exact."""
@@ -148,8 +116,8 @@ class MemoryStore:
 
     async def followed(self, user_id: str) -> tuple[int, Collection[str]]:
         """See ``Store.followed``."""
-        self._check()
-        return self._position, [interval.group_id for interval in self._living(user_id)]
+        tables = self._check()
+        return tables.position, [interval.group_id for interval in tables.living(user_id)]
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """See ``Store.group_heads``."""
@@ -160,30 +128,24 @@ class MemoryStore:
         self, group_id: str, above: int, below: int, limit: int, *, newest: bool
     ) -> Sequence[Committed]:
         """See ``Store.history``."""
-        self._check()
-        log = self._logs.get(group_log(group_id), _Log())
-        found = log.positions[max(above, 0) : max(below - 1, 0)]
+        tables = self._check()
+        log = tables.logs.get(group_log(group_id), Log())
+        found = [p for p in log.positions if above < tables.entries[p].seq < below]
         first = max(len(found) - limit, 0) if newest else 0
-        return self._page(iter(found[first:]), limit)
+        return tables.page(iter(found[first:]), limit)
 
     async def member_states(
         self, group_id: str, user_ids: Collection[str]
     ) -> Mapping[str, MemberState]:
         """See ``Store.member_states``."""
-        self._check()
-        if self._is_over(group_id):
-            return {}
-        there = self._members.get(group_id, {})
+        there = self._members_of(group_id)
         return {user_id: self._state(group_id, user_id) for user_id in user_ids if user_id in there}
 
     async def members(
         self, group_id: str, after_user_id: str, limit: int, roles: Collection[Role]
     ) -> Sequence[MemberState]:
         """See ``Store.members``."""
-        self._check()
-        if self._is_over(group_id):
-            return []
-        above = sorted(user for user in self._members.get(group_id, {}) if user > after_user_id)
+        above = (user for user in sorted(self._members_of(group_id)) if user > after_user_id)
         states = (self._state(group_id, user_id) for user_id in above)
         return list(islice((state for state in states if state.member.role in roles), limit))
 
@@ -191,10 +153,9 @@ class MemoryStore:
         self, user_id: str, after_position: int, limit: int, group_type: GroupType | None
     ) -> Sequence[JoinedRow]:
         """See ``Store.groups_of``."""
-        self._check()
         rows = (
             self._joined_row(interval.group_id, user_id)
-            for interval in self._living(user_id)
+            for interval in self._check().living(user_id)
             if interval.joined_position > after_position
         )
         wanted = (row for row in rows if row is not None and group_type in (None, row.group.type))
@@ -202,21 +163,104 @@ class MemoryStore:
 
     async def groups_version(self, user_id: str) -> int:
         """See ``Store.groups_version``."""
-        self._check()
-        numbers = [0]
-        for interval in self._intervals.get(user_id, ()):
+        tables = self._check()
+        numbers = [tables.purged]
+        for interval in tables.intervals.get(user_id, ()):
             numbers.append(interval.changed)
             if interval.left_position is None:
-                numbers.append(self._heads[group_log(interval.group_id)].changed)
+                numbers.append(tables.head(interval.group_id).changed)
         return max(numbers)
+
+    async def read_states(self, keys: Collection[MemberKey]) -> Mapping[MemberKey, ReadState]:
+        """See ``Store.read_states``."""
+        tables = self._check()
+        states = {}
+        for key in keys:
+            mark = tables.marks.get(key, NO_MARK)
+            states[key] = ReadState(
+                head_seq=tables.head(key.group_id).seq,
+                read_seq=mark.read_seq,
+                last_message_time_ms=mark.last_message_ms,
+            )
+        return states
+
+    async def handlers(self, group_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """See ``Store.handlers``."""
+        return {
+            group_id: [
+                user_id
+                for user_id in sorted(self._members_of(group_id))
+                if self._member(group_id, user_id).role is not Role.MEMBER
+            ]
+            for group_id in group_ids
+        }
+
+    async def pending(
+        self, user_ids: Collection[str], limit: int
+    ) -> Mapping[str, Sequence[Application]]:
+        """See ``Store.pending``."""
+        return {user_id: list(self._waiting(user_id))[:limit] for user_id in user_ids}
+
+    async def applications_for(
+        self, user_id: str, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[Application]:
+        """See ``Store.applications_for``."""
+        found = [
+            one
+            for one in reversed(self._concerning(user_id))
+            if one.status is not ApplicationStatus.DROPPED
+            and (before is None or age_order(one) < before)
+        ]
+        return found[:limit]
+
+    async def unread_applications(self, user_id: str) -> int:
+        """See ``Store.unread_applications``."""
+        seen = self._check().row(ApplicationsSeenKey(user_id))
+        up_to_ms = seen.up_to_ms if isinstance(seen, ApplicationsSeen) else 0
+        return sum(1 for one in self._waiting(user_id) if one.created_ms > up_to_ms)
+
+    async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
+        """See ``Store.idle_groups``."""
+        tables = self._check()
+        idle = [
+            group_id
+            for group_id, changed_ms in tables.changed_ms.items()
+            if changed_ms < before_ms
+            and tables.head(group_id).last_message_ms < before_ms
+            and isinstance(group := tables.row(GroupKey(group_id)), Group)
+            and not group.closed_ms
+            and tables.lives(group_id)
+        ]
+        return sorted(idle, key=lambda group_id: (tables.changed_ms[group_id], group_id))[:limit]
+
+    async def trim(self, shard: int, before_ms: int, limit: int) -> int:
+        """See ``Store.trim``."""
+        return self._check(shard).trim(before_ms, limit)
+
+    async def purge(self, before_ms: int, limit: int) -> int:
+        """See ``Store.purge``."""
+        tables = self._check()
+        groups = [version.row for version in tables.rows.values() if isinstance(version.row, Group)]
+        gone = [
+            group.group_id
+            for group in sorted(groups, key=lambda group: (group.closed_ms, group.group_id))
+            if 0 < group.closed_ms < before_ms
+            and tables.head(group.group_id).last_position <= tables.floor
+        ][:limit]
+        for group_id in gone:
+            tables.purge_group(group_id)
+        if gone:
+            tables.change += 1
+            tables.purged = tables.change
+        return len(gone) + self._purge_applications(before_ms, limit - len(gone))
 
     async def forget_requests(self, before_ms: int, limit: int) -> int:
         """See ``Store.forget_requests``."""
-        self._check()
-        oldest = list(islice(self._requests.items(), limit))
+        requests = self._check().requests
+        oldest = list(islice(requests.items(), limit))
         forgotten = [key for key, request in oldest if request.at_ms < before_ms]
         for key in forgotten:
-            del self._requests[key]
+            del requests[key]
         return len(forgotten)
 
     async def close(self) -> None:
@@ -224,141 +268,64 @@ class MemoryStore:
         async with self._turn:
             self._is_closed = True
 
-    def _check(self, shard: int = 0) -> None:
+    def _check(self, shard: int = 0) -> Tables:
         if shard != 0:
             raise ValueError(f"an embedded store has only shard 0, not {shard}")
-        if self._refusal is not None:
-            raise OutcomeUnknown(self._refusal)
+        if self._fenced is not None:
+            raise OutcomeUnknown(self._fenced)
         if self._is_closed:
             raise Unavailable("the store is closed")
+        return self._tables
 
     async def _in_turn(self, batch: Sequence[WriteSet]) -> Sequence[Outcome]:
         async with self._turn:
             if self._before_commit is not None:
                 await self._before_commit()
-            self._check()
+            tables = self._check()
             failure, self._failure = self._failure, None
             if failure is not None:
                 if isinstance(failure, OutcomeUnknown):
-                    self._refusal = str(failure)
+                    self._fenced = str(failure)
                 raise failure
-            outcomes, changes = number(batch, self._view(touched(batch)))
-            self._apply(changes)
+            outcomes, changes = number(batch, tables.view(touched(batch)))
+            tables.apply(changes)
             return outcomes
 
-    # Writing
-
-    def _view(self, names: Touched) -> View:
-        return View(
-            position=self._position,
-            change=self._change,
-            versions={key: self._rows[key].position for key in names.rows if key in self._rows},
-            replies={
-                key: self._requests[key].stored for key in names.requests if key in self._requests
-            },
-            logs={name: self._heads[name] for name in names.logs if name in self._heads},
-        )
-
-    def _apply(self, changes: Changes) -> None:
-        # What may fail comes first: an entry that cannot be encoded leaves no trace.
-        encoded = [(log, told, encode_entry(told.entry)) for log, told in changes.entries]
-        for group_id, end in changes.revived.items():
-            for user_id in self._members.pop(group_id, {}):
-                self._close_interval(MemberKey(group_id, user_id), end)
-                del self._rows[MemberKey(group_id, user_id)]
-        self._apply_intervals(changes)
-        for key, put in changes.rows.items():
-            self._apply_row(key, put)
-        for key, mark in changes.marks.items():
-            self._apply_mark(key, mark)
-        for log, told, text in encoded:
-            self._logs[log].positions.append(told.position)
-            self._logs[log].is_message.append(told.entry.kind is EventKind.MESSAGE)
-            self._entries[told.position] = f"[{told.position},{told.seq},{text}]"
-        self._heads.update(changes.logs)
-        self._requests.update(changes.requests)
-        for name, delta in changes.counts.items():
-            self._counters[name] = self._counters.get(name, 0) + delta
-        self._position = changes.position
-        self._change = changes.change
-
-    def _apply_intervals(self, changes: Changes) -> None:
-        for key, end in changes.closed.items():
-            self._close_interval(key, end)
-        for opened in changes.opened:
-            self._intervals[opened.key.user_id].append(
-                _Interval(
-                    opened.key.group_id,
-                    opened.joined_position,
-                    opened.left_position,
-                    opened.discards,
-                    opened.changed,
-                )
-            )
-
-    def _open_interval(self, key: MemberKey) -> _Interval | None:
-        for interval in self._intervals.get(key.user_id, ()):
-            if interval.group_id == key.group_id and interval.left_position is None:
-                return interval
-        return None
-
-    def _close_interval(self, key: MemberKey, end: ClosedInterval) -> None:
-        interval = self._open_interval(key)
-        if interval is not None:
-            interval.left_position = end.left_position
-            interval.changed = end.changed
-            if end.discards is not None:
-                interval.discards = end.discards
-
-    def _apply_row(self, key: RowKey, put: PutRow) -> None:
-        if put.row is None:
-            self._rows.pop(key, None)
-            if isinstance(key, MemberKey):
-                self._members[key.group_id].pop(key.user_id, None)
-            return
-        self._rows[key] = Version(put.position, put.row)
-        if isinstance(key, MemberKey) and isinstance(put.row, Member):
-            self._members[key.group_id].setdefault(key.user_id, Mark(True, 0, 0, 0, 0))
-            interval = self._open_interval(key)
-            if interval is not None:
-                interval.discards = discards(put.row)
-                interval.changed = put.change
-
-    def _apply_mark(self, key: MemberKey, mark: Mark) -> None:
-        there = self._members.get(key.group_id, {})
-        known = there.get(key.user_id)
-        if known is None:
-            return
-        if mark.is_fresh:
-            there[key.user_id] = mark
-        else:
-            known.last_message_ms = mark.last_message_ms
-            known.read_seq = max(known.read_seq, mark.read_seq)
-
-    # Reading
-
-    def _head(self, group_id: str) -> LogHead:
-        return self._heads.get(group_log(group_id), LogHead())
+    def _purge_applications(self, before_ms: int, limit: int) -> int:
+        rows = self._tables.rows
+        handled = [
+            (row.handled_ms, row.application_id, key)
+            for key, version in rows.items()
+            if isinstance(row := version.row, Application)
+            and row.status is not ApplicationStatus.PENDING
+            and row.handled_ms < before_ms
+        ]
+        gone = sorted(handled, key=lambda one: one[:2])[:limit]
+        for _, _, key in gone:
+            del rows[key]
+        return len(gone)
 
     def _group_head(self, group_id: str) -> GroupHead:
-        head = self._head(group_id)
-        return GroupHead(head.seq, head.last_message_ms)
+        tables = self._tables
+        head = tables.head(group_id)
+        kept = tables.logs.get(group_log(group_id), Log()).positions
+        first_seq = tables.entries[kept[0]].seq if kept else head.seq + 1
+        return GroupHead(head.seq, head.last_message_ms, first_seq)
 
-    def _is_over(self, group_id: str) -> bool:
-        return self._head(group_id).closed_position is not None
+    def _members_of(self, group_id: str) -> set[str]:
+        """The members of a group that lives."""
+        tables = self._check()
+        return tables.members.get(group_id, set()) if tables.lives(group_id) else set()
 
-    def _living(self, user_id: str) -> Iterator[_Interval]:
-        """The user's memberships that last, in the order of joining."""
-        for interval in self._intervals.get(user_id, ()):
-            if interval.left_position is None and not self._is_over(interval.group_id):
-                yield interval
+    def _member(self, group_id: str, user_id: str) -> Member:
+        member = self._tables.row(MemberKey(group_id, user_id))
+        assert isinstance(member, Member)
+        return member
 
     def _state(self, group_id: str, user_id: str) -> MemberState:
-        mark = self._members[group_id][user_id]
-        member = self._row(MemberKey(group_id, user_id))
-        assert isinstance(member, Member)
+        mark = self._tables.marks.get(MemberKey(group_id, user_id), NO_MARK)
         return MemberState(
-            member=member,
+            member=self._member(group_id, user_id),
             read_seq=mark.read_seq,
             last_message_time_ms=mark.last_message_ms,
             joined_position=mark.joined_position,
@@ -366,34 +333,47 @@ class MemoryStore:
         )
 
     def _joined_row(self, group_id: str, user_id: str) -> JoinedRow | None:
-        group = self._row(GroupKey(group_id))
-        if not isinstance(group, Group) or user_id not in self._members.get(group_id, {}):
+        group = self._tables.row(GroupKey(group_id))
+        if not isinstance(group, Group) or user_id not in self._members_of(group_id):
             return None
         return JoinedRow(group, self._group_head(group_id), self._state(group_id, user_id))
 
-    def _row(self, key: RowKey) -> Row | None:
-        return self._rows.get(key, _NO_VERSION).row
+    def _concerning(self, user_id: str) -> list[Application]:
+        """The applications that wait for the user or did, oldest first."""
+        tables = self._check()
+        found = [
+            row
+            for version in tables.rows.values()
+            if isinstance(row := version.row, Application)
+            and tables.lives(row.group_id)
+            and self._decides(user_id, row)
+        ]
+        return sorted(found, key=age_order)
+
+    def _decides(self, user_id: str, application: Application) -> bool:
+        invitee_id = invitee_of(application)
+        if invitee_id is not None:
+            return invitee_id == user_id
+        member = self._tables.row(MemberKey(application.group_id, user_id))
+        return isinstance(member, Member) and member.role is not Role.MEMBER
+
+    def _waiting(self, user_id: str) -> Iterator[Application]:
+        for application in self._concerning(user_id):
+            if application.status is ApplicationStatus.PENDING:
+                yield application
 
     def _seen_by(self, user_id: str, after: int, upto: int) -> Iterator[int]:
         """Positions of what the user may see with after < position <= upto, in order."""
         parts = [self._positions(inbox_log(user_id), after, upto, without_messages=False)]
-        for interval in self._intervals.get(user_id, ()):
+        for interval in self._tables.intervals.get(user_id, ()):
             name = group_log(interval.group_id)
-            ends = (interval.left_position, self._heads[name].closed_position, upto)
+            ends = (interval.left_position, self._tables.heads[name].closed_position, upto)
             low = max(after, interval.joined_position - 1)
             high = min(end for end in ends if end is not None)
             parts.append(self._positions(name, low, high, without_messages=interval.discards))
         return merge(*parts)
 
     def _positions(self, name: str, low: int, high: int, *, without_messages: bool) -> list[int]:
-        log = self._logs.get(name, _Log())
-        first, end = bisect_right(log.positions, low), bisect_right(log.positions, high)
-        return [
-            log.positions[place]
-            for place in range(first, end)
-            if not (without_messages and log.is_message[place])
-        ]
-
-    def _page(self, positions: Iterator[int], limit: int) -> list[Committed]:
-        texts = [self._entries[position] for position in islice(positions, limit)]
-        return decode_page(f"[{','.join(texts)}]")
+        log = self._tables.logs.get(name, Log())
+        found = log.positions[bisect_right(log.positions, low) : bisect_right(log.positions, high)]
+        return [p for p in found if not (without_messages and p in log.messages)]

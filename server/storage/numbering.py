@@ -5,8 +5,7 @@ come back. Nothing here reads or writes anything, so two adapters differ only in
 
 The numbers: a stored entry takes the next position and the next ``seq`` of its log. A write set
 that puts rows but stores no entry takes one position, which no entry has. Rows get the position
-at which their write set ends as their version. Whatever may change what somebody's joined list
-shows takes a *change number* besides, because not all of it takes a position.
+at which their write set ends as their version.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +13,17 @@ from typing import Final
 
 import msgspec
 
-from protocol.vocabulary import EventKind, ReceiveOption
-from server.domain.model import Entry, Group, GroupKey, Member, MemberKey, Row, RowKey, Spoke
+from protocol.vocabulary import EventKind
+from server.domain.model import (
+    Entry,
+    GroupKey,
+    Member,
+    MemberKey,
+    ReadUpTo,
+    Row,
+    RowKey,
+    Spoke,
+)
 from server.service.ports import (
     Committed,
     Conflict,
@@ -26,127 +34,22 @@ from server.service.ports import (
     StoredReply,
     WriteSet,
 )
+from server.storage.changes import (
+    Changes,
+    ClosedInterval,
+    LogHead,
+    Mark,
+    OpenedInterval,
+    PutRow,
+    RememberedRequest,
+    Touched,
+    View,
+    discards,
+    group_log,
+    log_of,
+)
 
 _CONFLICT: Final = Conflict()
-
-
-def group_log(group_id: str) -> str:
-    """Name of a group's log."""
-    return "g:" + group_id
-
-
-def inbox_log(user_id: str) -> str:
-    """Name of a user's inbox."""
-    return "u:" + user_id
-
-
-def log_of(entry: Entry) -> str:
-    """Name of the log that ``entry`` belongs to."""
-    return group_log(entry.group_id) if entry.inbox_of is None else inbox_log(entry.inbox_of)
-
-
-class LogHead(msgspec.Struct, array_like=True):
-    """The end of a log. The last three are of groups only.
-
-    ``changed`` is the change number of the last thing that a joined list shows of the group;
-    ``closed_position`` is where the group ended, None while it lives.
-    """
-
-    seq: int = 0
-    last_position: int = 0
-    last_message_ms: int = 0
-    changed: int = 0
-    closed_position: int | None = None
-
-
-class Touched(msgspec.Struct, frozen=True):
-    """What a batch rests on: the rows, request ids and logs that have to be looked up for it."""
-
-    rows: Sequence[RowKey]
-    requests: Sequence[RequestKey]
-    logs: Sequence[str]
-
-
-class View(msgspec.Struct, frozen=True):
-    """What the store holds of what a batch touches; whatever it does not hold is absent."""
-
-    position: int
-    change: int
-    versions: Mapping[RowKey, int]
-    replies: Mapping[RequestKey, StoredReply]
-    logs: Mapping[str, LogHead]
-
-
-class PutRow(msgspec.Struct, frozen=True):
-    """A row as the batch leaves it, None for deleted; ``position`` is where that happened."""
-
-    row: Row | None
-    position: int
-    change: int
-
-
-class OpenedInterval(msgspec.Struct):
-    """A membership that began in this batch, and ended in it too when ``left_position`` is set."""
-
-    key: MemberKey
-    joined_position: int
-    joined_seq: int
-    left_position: int | None
-    discards: bool
-    changed: int
-
-
-class ClosedInterval(msgspec.Struct, frozen=True):
-    """Where a membership that was open before this batch ends.
-
-    ``discards`` is what the member had chosen by then, None if that was before this batch.
-    """
-
-    left_position: int
-    changed: int
-    discards: bool | None = None
-
-
-class Mark(msgspec.Struct):
-    """What a member has said and read.
-
-    A fresh one replaces what there was. Another only moves it: ``last_message_ms`` is set, and
-    ``read_seq`` never goes back; its joining is not known here.
-    """
-
-    is_fresh: bool
-    joined_position: int
-    joined_seq: int
-    read_seq: int
-    last_message_ms: int
-
-
-class RememberedRequest(msgspec.Struct, frozen=True):
-    """A request id that was answered in this batch."""
-
-    stored: StoredReply
-    at_ms: int
-
-
-class Changes(msgspec.Struct):
-    """What a batch writes, each thing once, as the whole batch leaves it.
-
-    To be applied in the order of the fields: ``revived`` groups lose the members of their former
-    life, then ``closed`` intervals end, then ``opened`` ones begin, then ``rows``, then ``marks``
-    of those member rows that are there by then.
-    """
-
-    position: int
-    change: int
-    revived: dict[str, ClosedInterval] = {}
-    closed: dict[MemberKey, ClosedInterval] = {}
-    opened: list[OpenedInterval] = []
-    rows: dict[RowKey, PutRow] = {}
-    marks: dict[MemberKey, Mark] = {}
-    logs: dict[str, LogHead] = {}
-    entries: list[tuple[str, Committed]] = []
-    requests: dict[RequestKey, RememberedRequest] = {}
-    counts: dict[str, int] = {}
 
 
 def touched(batch: Sequence[WriteSet]) -> Touched:
@@ -201,7 +104,7 @@ class _Numbering:
         outcome: Outcome
         if stored is not None:
             outcome = Duplicate(stored)
-        elif self._expectations_hold(write_set) and self._may_revive(write_set):
+        elif self._expectations_hold(write_set):
             outcome = self._accept(write_set)
         else:
             outcome = _CONFLICT
@@ -227,8 +130,6 @@ class _Numbering:
         put = self.changes.rows.get(key)
         if put is not None:
             return 0 if put.row is None else put.position
-        if isinstance(key, MemberKey) and key.group_id in self.changes.revived:
-            return 0
         return self._view.versions.get(key, 0)
 
     def _is_unchanged_since(self, key: RowKey, place: int) -> bool:
@@ -239,37 +140,17 @@ class _Numbering:
         put = self.changes.rows.get(key)
         return put is None or put.position <= end
 
-    def _may_revive(self, write_set: WriteSet) -> bool:
-        """Whether no group comes back to life that this batch has touched already.
-
-        Who its members were is known only to the store; decided again, it is another batch.
-        """
-        return not any(
-            self._former_end(key, row) and self._is_touched(key.group_id)
-            for key, row in write_set.puts.items()
-        )
-
-    def _is_touched(self, group_id: str) -> bool:
-        return group_log(group_id) in self.changes.logs or any(
-            key.group_id == group_id for key in self.changes.rows
-        )
-
-    def _former_end(self, key: RowKey, row: Row | None) -> int:
-        """Where the group ended that ``row`` brings back; 0 if that is not what it does."""
-        if not isinstance(row, Group) or row.closed_ms:
-            return 0
-        name = group_log(row.group_id)
-        head = self.changes.logs.get(name) or self._view.logs.get(name)
-        return 0 if head is None else head.closed_position or 0
-
     def _accept(self, write_set: WriteSet) -> Done:
         changes = self.changes
         changes.change += 1
         committed = self._number_entries(write_set)
         for key, row in write_set.puts.items():
-            self._put(key, row)
+            self._put(key, row, write_set.time_ms)
         if write_set.spoke is not None:
             self._note_spoke(write_set, write_set.spoke, committed)
+        if write_set.reads is not None:
+            self._note_read(write_set.reads)
+        changes.redactions.extend(write_set.redactions)
         for name, delta in write_set.counts.items():
             changes.counts[name] = changes.counts.get(name, 0) + delta
         seq = _first_group_seq(committed)
@@ -282,8 +163,6 @@ class _Numbering:
     def _number_entries(self, write_set: WriteSet) -> list[Committed]:
         """The entries with their numbers, and the position that puts without entries take."""
         start = self.changes.position
-        for key, row in write_set.puts.items():
-            self._revive(key, row)
         committed = [self._number_entry(entry, write_set.time_ms) for entry in write_set.entries]
         if write_set.puts and self.changes.position == start:
             self.changes.position += 1
@@ -299,15 +178,6 @@ class _Numbering:
             head = LogHead() if known is None else msgspec.structs.replace(known)
             self.changes.logs[name] = head
         return head
-
-    def _revive(self, key: RowKey, row: Row | None) -> None:
-        if self._former_end(key, row):
-            head = self._head(group_log(key.group_id))
-            assert head.closed_position is not None
-            self.changes.revived[key.group_id] = ClosedInterval(
-                head.closed_position, self.changes.change
-            )
-            head.closed_position = None
 
     def _number_entry(self, entry: Entry, time_ms: int) -> Committed:
         if not entry.is_stored:
@@ -355,6 +225,9 @@ class _Numbering:
             head.closed_position = position
 
     def _join(self, key: MemberKey, position: int, head: LogHead) -> None:
+        interval = self._open.get(key)
+        if interval is not None and interval.joined_position == position:
+            return
         # Whoever joins twice without leaving has one membership after the other.
         self._close(key, position - 1)
         seq_before = head.seq - 1 if head.last_position == position else head.seq
@@ -380,19 +253,18 @@ class _Numbering:
             chosen = discards(put.row) if put and isinstance(put.row, Member) else None
             self.changes.closed[key] = ClosedInterval(position, self.changes.change, chosen)
 
-    def _put(self, key: RowKey, row: Row | None) -> None:
+    def _put(self, key: RowKey, row: Row | None, at_ms: int) -> None:
         changes = self.changes
-        changes.rows[key] = PutRow(row, changes.position, changes.change)
+        changes.rows[key] = PutRow(row, changes.position, changes.change, at_ms)
         if isinstance(key, GroupKey):
             self._head(group_log(key.group_id)).changed = changes.change
-        elif isinstance(row, Member):
+        elif isinstance(key, MemberKey):
+            if row is None:
+                changes.marks[key] = None
             interval = self._open.get(key)
-            if interval is not None:
+            if interval is not None and isinstance(row, Member):
                 interval.discards = discards(row)
                 interval.changed = changes.change
-        else:
-            # Should the row come back within this batch, nothing of the former one is left.
-            changes.marks[key] = Mark(True, 0, 0, 0, 0)
 
     def _note_spoke(
         self, write_set: WriteSet, spoke: Spoke, committed: Sequence[Committed]
@@ -400,17 +272,26 @@ class _Numbering:
         head = self._head(group_log(spoke.group_id))
         head.last_message_ms = write_set.time_ms
         head.changed = self.changes.change
-        key = MemberKey(spoke.group_id, spoke.user_id)
-        mark = self.changes.marks.get(key)
-        if mark is None:
-            mark = self.changes.marks[key] = Mark(False, 0, 0, 0, 0)
+        mark = self._mark(MemberKey(spoke.group_id, spoke.user_id))
         mark.last_message_ms = write_set.time_ms
         mark.read_seq = max(mark.read_seq, _message_seq(committed))
 
+    def _note_read(self, reads: ReadUpTo) -> None:
+        key = MemberKey(reads.group_id, reads.user_id)
+        mark = self._mark(key)
+        mark.read_seq = max(mark.read_seq, reads.seq)
+        interval = self._open.get(key)
+        if interval is not None:
+            interval.changed = self.changes.change
+        else:
+            self.changes.read[key] = self.changes.change
 
-def discards(member: Member) -> bool:
-    """Whether messages of the group are kept from this member's devices."""
-    return member.receive_option is ReceiveOption.DISCARD
+    def _mark(self, key: MemberKey) -> Mark:
+        mark = self.changes.marks.get(key)
+        if mark is None:
+            is_fresh = key in self.changes.marks
+            mark = self.changes.marks[key] = Mark(is_fresh, 0, 0, 0, 0)
+        return mark
 
 
 def _first_group_seq(committed: Sequence[Committed]) -> int | None:

@@ -1,11 +1,31 @@
 """Rows and entries as the JSON text in which they are stored."""
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
-from server.domain.model import Entry, Group, Member, Row
+from protocol.results import ApplicationKind
+from server.domain.model import (
+    Application,
+    ApplicationKey,
+    ApplicationsSeen,
+    ApplicationsSeenKey,
+    Attributes,
+    AttributesKey,
+    Counters,
+    CountersKey,
+    Entry,
+    Group,
+    GroupKey,
+    Member,
+    MemberKey,
+    Remembered,
+    RememberedKey,
+    Row,
+    RowKey,
+)
 from server.service.ports import Committed, Missed
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -19,8 +39,16 @@ _values_of: Final = attrgetter(*Entry.__struct_fields__)
 
 _position_of: Final = attrgetter("position")
 
-_group: Final = msgspec.json.Decoder(Group)
-_member: Final = msgspec.json.Decoder(Member)
+_ROW_OF: Final[Mapping[type[RowKey], msgspec.json.Decoder[Row]]] = {
+    GroupKey: msgspec.json.Decoder(Group),
+    MemberKey: msgspec.json.Decoder(Member),
+    RememberedKey: msgspec.json.Decoder(Remembered),
+    AttributesKey: msgspec.json.Decoder(Attributes),
+    CountersKey: msgspec.json.Decoder(Counters),
+    ApplicationKey: msgspec.json.Decoder(Application),
+    ApplicationsSeenKey: msgspec.json.Decoder(ApplicationsSeen),
+}
+_entry: Final = msgspec.json.Decoder(Entry)
 _page: Final = msgspec.json.Decoder(list[tuple[int, int, Entry]])
 
 
@@ -29,19 +57,49 @@ def encode_row(row: Row) -> str:
     return _ENCODE(row).decode()
 
 
-def decode_group(text: str | bytes) -> Group:
-    """The group of which ``text`` is the JSON."""
-    return _group.decode(text)
+def decode_row(key: RowKey, text: str | bytes | msgspec.Raw) -> Row:
+    """The row that ``key`` names, of which ``text`` is the JSON."""
+    return _ROW_OF[type(key)].decode(text)
 
 
-def decode_member(text: str | bytes) -> Member:
-    """The member of which ``text`` is the JSON."""
-    return _member.decode(text)
+def name_of(key: RowKey) -> tuple[str, str, str]:
+    """Kind, group (or application) and user that name a row; "" for what its key does not have."""
+    match key:
+        case GroupKey(group_id):
+            return ("group", group_id, "")
+        case MemberKey(group_id, user_id):
+            return ("member", group_id, user_id)
+        case RememberedKey(group_id, user_id):
+            return ("remembered", group_id, user_id)
+        case AttributesKey(group_id):
+            return ("attributes", group_id, "")
+        case CountersKey(group_id):
+            return ("counters", group_id, "")
+        case ApplicationKey(application_id):
+            return ("application", application_id, "")
+        case ApplicationsSeenKey(user_id):
+            return ("seen", "", user_id)
+
+
+def invitee_of(application: Application) -> str | None:
+    """The user who decides, None where the group's owner and admins do."""
+    is_theirs = application.kind is ApplicationKind.INVITE_NEEDS_INVITEE
+    return application.user_id if is_theirs else None
+
+
+def age_order(application: Application) -> tuple[int, str]:
+    """By what applications are put in order, the oldest first."""
+    return (application.created_ms, application.application_id)
 
 
 def encode_entry(entry: Entry) -> str:
     """An entry as JSON text, without what is at its default."""
     return _ENCODE(_StoredEntry(*_values_of(entry))).decode()
+
+
+def with_data(text: str | bytes, data: object) -> str:
+    """The JSON of an entry that says ``data`` instead of what it said."""
+    return encode_entry(msgspec.structs.replace(_entry.decode(text), data=data))
 
 
 def decode_page(text: str | bytes) -> list[Committed]:

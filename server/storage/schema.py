@@ -20,16 +20,18 @@ _FIRST: Final = (
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
-    # Where the log is: its last position, the last change number, the oldest cursor it serves.
+    # Where the log is: its last position, the last change number, the oldest cursor it serves,
+    # the change number of the last purge.
     """
     CREATE TABLE shard (
         shard INTEGER PRIMARY KEY,
         position INTEGER NOT NULL,
         change INTEGER NOT NULL,
-        floor INTEGER NOT NULL
+        floor INTEGER NOT NULL,
+        purged INTEGER NOT NULL
     ) STRICT
     """,
-    "INSERT INTO shard (shard, position, change, floor) VALUES (0, 0, 0, 0)",
+    "INSERT INTO shard (shard, position, change, floor, purged) VALUES (0, 0, 0, 0, 0)",
     # The end of each log, 'g:' and a group or 'u:' and a user. Apart from grp, because every
     # message writes here and these rows are small.
     """
@@ -47,10 +49,14 @@ _FIRST: Final = (
         group_id TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
         type TEXT NOT NULL,
+        changed_ms INTEGER NOT NULL,
+        closed_ms INTEGER NOT NULL,
         body TEXT NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
-    # Rows of a disbanded group stay until its ID is used again.
+    "CREATE INDEX grp_living ON grp (changed_ms) WHERE closed_ms = 0",
+    "CREATE INDEX grp_closed ON grp (closed_ms) WHERE closed_ms > 0",
+    # Rows of a disbanded group stay until it is purged.
     """
     CREATE TABLE member (
         group_id TEXT NOT NULL,
@@ -58,14 +64,24 @@ _FIRST: Final = (
         version INTEGER NOT NULL,
         rank INTEGER NOT NULL,
         body TEXT NOT NULL,
-        joined_position INTEGER NOT NULL DEFAULT 0,
-        joined_seq INTEGER NOT NULL DEFAULT 0,
-        read_seq INTEGER NOT NULL DEFAULT 0,
-        last_message_ms INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (group_id, user_id)
     ) STRICT, WITHOUT ROWID
     """,
     "CREATE INDEX member_in_charge ON member (group_id, user_id) WHERE rank > 1",
+    "CREATE INDEX in_charge_of ON member (user_id, group_id) WHERE rank > 1",
+    # What a member has said and read; one for each row of member. Apart from it, because every
+    # message writes here and these rows are small.
+    """
+    CREATE TABLE mark (
+        group_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        joined_position INTEGER NOT NULL,
+        joined_seq INTEGER NOT NULL,
+        read_seq INTEGER NOT NULL,
+        last_message_ms INTEGER NOT NULL,
+        PRIMARY KEY (group_id, user_id)
+    ) STRICT, WITHOUT ROWID
+    """,
     # What a user may see of a group's log: positions from joined_position up to and with
     # left_position, or to where the group ended.
     """
@@ -84,19 +100,50 @@ _FIRST: Final = (
     CREATE UNIQUE INDEX membership_open ON membership (user_id, group_id)
         WHERE left_position IS NULL
     """,
-    # The log itself. An index on (log) is one on (log, position).
+    "CREATE INDEX membership_of_group ON membership (group_id)",
+    # Rows that are only ever asked for by name: 'remembered' of a group and a user, 'attributes'
+    # and 'counters' of a group, 'seen' of a user. What is not part of the name is ''.
+    """
+    CREATE TABLE detail (
+        kind TEXT NOT NULL,
+        group_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (group_id, kind, user_id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # invitee_id is set where that user decides, and NULL where the group's owner and admins do.
+    """
+    CREATE TABLE application (
+        application_id TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        group_id TEXT NOT NULL,
+        invitee_id TEXT,
+        status TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        handled_ms INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX application_of_group ON application (group_id, status, created_ms)",
+    "CREATE INDEX application_of_invitee ON application (invitee_id, status, created_ms)"
+    " WHERE invitee_id IS NOT NULL",
+    "CREATE INDEX application_handled ON application (handled_ms) WHERE status <> 'pending'",
+    # The log itself. Within a log seq rises with position, so one index serves both; what that
+    # costs a reader is in sqlite_queries, what a second one would cost every commit is more.
     """
     CREATE TABLE entry (
         position INTEGER PRIMARY KEY,
         log TEXT NOT NULL,
         seq INTEGER NOT NULL,
         kind TEXT NOT NULL,
-        body TEXT NOT NULL,
-        UNIQUE (log, seq)
+        body TEXT NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX entry_of_log ON entry (log)",
+    "CREATE UNIQUE INDEX entry_of_log ON entry (log, position, seq)",
     "CREATE INDEX entry_unsaid ON entry (log) WHERE kind <> 'message'",
+    # By request_id first: ids that begin with the time then land on few pages.
     """
     CREATE TABLE request (
         id INTEGER PRIMARY KEY,
@@ -106,7 +153,7 @@ _FIRST: Final = (
         seq INTEGER,
         at_ms INTEGER NOT NULL,
         reply BLOB NOT NULL,
-        UNIQUE (user_id, request_id)
+        UNIQUE (request_id, user_id)
     ) STRICT
     """,
     """

@@ -13,8 +13,10 @@ _ENTRIES: Final = (
 )
 """A page of entries; ``records.decode_page`` reads it."""
 
-_STATES: Final = """'[' || ifnull(group_concat('[' || body || ',' || read_seq || ','
-    || last_message_ms || ',' || joined_position || ',' || joined_seq || ']'), '') || ']'"""
+_STATE: Final = """m.body || ',' || ifnull(k.read_seq, 0) || ',' || ifnull(k.last_message_ms, 0)
+    || ',' || ifnull(k.joined_position, 0) || ',' || ifnull(k.joined_seq, 0)"""
+_MARK: Final = "LEFT JOIN mark AS k ON k.group_id = m.group_id AND k.user_id = m.user_id"
+_STATES: Final = f"""SELECT '[' || ifnull(group_concat('[' || {_STATE} || ']'), '') || ']'"""
 """Members with what the store adds."""
 
 _GROUP_LIVES: Final = """NOT EXISTS (
@@ -24,16 +26,27 @@ _LIVING_MEMBERSHIPS: Final = """
     membership AS m INDEXED BY membership_open
     CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id AND h.closed_position IS NULL"""
 
-LOAD: Final = """
-SELECT
-    (SELECT '[' || ifnull(group_concat('[' || k.key || ',' || g.version || ',' || g.body || ']'),
-            '') || ']'
-        FROM json_each(?1) AS k CROSS JOIN grp AS g ON g.group_id = k.value),
-    (SELECT '[' || ifnull(group_concat('[' || k.key || ',' || m.version || ',' || m.body || ']'),
-            '') || ']'
-        FROM json_each(?2) AS k CROSS JOIN member AS m
-        ON m.group_id = json_extract(k.value, '$[0]')
-        AND m.user_id = json_extract(k.value, '$[1]'))
+NAMED_ROWS: Final = """
+WITH wanted (place, kind, a, b) AS MATERIALIZED (
+    SELECT key, json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+        json_extract(value, '$[2]')
+    FROM json_each(?1)),
+named_row (place, version, body) AS (
+    SELECT w.place, g.version, g.body FROM wanted AS w
+        CROSS JOIN grp AS g ON g.group_id = w.a WHERE w.kind = 'group'
+    UNION ALL SELECT w.place, m.version, m.body FROM wanted AS w
+        CROSS JOIN member AS m ON m.group_id = w.a AND m.user_id = w.b WHERE w.kind = 'member'
+    UNION ALL SELECT w.place, d.version, d.body FROM wanted AS w
+        CROSS JOIN detail AS d ON d.kind = w.kind AND d.group_id = w.a AND d.user_id = w.b
+    UNION ALL SELECT w.place, p.version, p.body FROM wanted AS w
+        CROSS JOIN application AS p ON p.application_id = w.a WHERE w.kind = 'application')
+"""
+"""The rows of which ?1 lists what ``records.name_of`` says, with their places in that list."""
+
+LOAD: Final = f"""
+{NAMED_ROWS}
+SELECT '[' || ifnull(group_concat('[' || place || ',' || version || ',' || body || ']'), '') || ']'
+FROM named_row
 """
 
 GROUP_COUNTS: Final = f"""
@@ -86,6 +99,11 @@ SELECT (SELECT position FROM shard WHERE shard = 0), {_ENTRIES} FROM (
         ORDER BY 1 LIMIT ?4))
 """
 
+_KEPT_BEFORE: Final = """(SELECT seq - 1 FROM entry INDEXED BY entry_of_log
+            WHERE log = s.log ORDER BY position LIMIT 1)"""
+_LAST_SEQ: Final = """ifnull((SELECT seq FROM entry INDEXED BY entry_of_log
+            WHERE log = s.log AND position <= {end} ORDER BY position DESC LIMIT 1), {else_})"""
+
 MISSED_COUNT: Final = f"""
 {_SPANS}
 SELECT ifnull(sum(
@@ -93,10 +111,8 @@ SELECT ifnull(sum(
         SELECT count(*) FROM entry AS e INDEXED BY entry_unsaid
         WHERE {_OF_SPAN} AND e.kind <> 'message')
     ELSE
-        ifnull((SELECT e.seq FROM entry AS e INDEXED BY entry_of_log
-            WHERE e.log = s.log AND e.position <= s.high ORDER BY e.position DESC LIMIT 1), 0)
-        - ifnull((SELECT e.seq FROM entry AS e INDEXED BY entry_of_log
-            WHERE e.log = s.log AND e.position <= s.low ORDER BY e.position DESC LIMIT 1), 0)
+        {_LAST_SEQ.format(end="s.high", else_=_KEPT_BEFORE)}
+        - {_LAST_SEQ.format(end="s.low", else_=_KEPT_BEFORE)}
     END), 0)
 FROM span AS s WHERE s.low < s.high
 """
@@ -108,63 +124,113 @@ SELECT (SELECT position FROM shard WHERE shard = 0), (
     WHERE m.user_id = ?1 AND m.left_position IS NULL)
 """
 
-GROUP_HEADS: Final = """
-SELECT json_group_array(json_array(k.value, h.seq, h.last_message_ms))
+_FIRST_SEQ: Final = """ifnull((SELECT seq FROM entry INDEXED BY entry_of_log
+    WHERE log = h.log ORDER BY position LIMIT 1), h.seq + 1)"""
+
+GROUP_HEADS: Final = f"""
+SELECT json_group_array(json_array(k.value, h.seq, h.last_message_ms, {_FIRST_SEQ}))
 FROM json_each(?1) AS k CROSS JOIN log_head AS h ON h.log = 'g:' || k.value
 """
 
+_PLACE: Final = """
+WITH RECURSIVE place (low, step) AS (
+    SELECT iif(seq <= ?2, last_position, 0), iif(seq <= ?2, 0, 1 << 40)
+    FROM log_head WHERE log = 'g:' || ?1
+    UNION ALL
+    SELECT low + step * (?2 >= ifnull((
+            SELECT seq FROM entry INDEXED BY entry_of_log
+            WHERE log = 'g:' || ?1 AND position <= low + step
+            ORDER BY position DESC LIMIT 1), 0)),
+        step >> 1
+    FROM place WHERE step > 0)
+"""
+"""The greatest ``low`` is the last position of ?1's log up to which no number exceeds ?2, found by
+halving: 41 look-ups in the index, which is good for 2^41 positions."""
+
 HISTORY_NEWEST: Final = f"""
+{_PLACE}
 SELECT {_ENTRIES} FROM (
-    SELECT position, seq, body FROM entry
-    WHERE log = 'g:' || ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4)
+    SELECT position, seq, body FROM entry INDEXED BY entry_of_log
+    WHERE log = 'g:' || ?1 AND position <= (SELECT max(low) FROM place)
+    ORDER BY position DESC LIMIT ?3)
 """
+"""The last ?3 entries of ?1's log with numbers up to ?2."""
+
 HISTORY_OLDEST: Final = f"""
+{_PLACE}
 SELECT {_ENTRIES} FROM (
-    SELECT position, seq, body FROM entry
-    WHERE log = 'g:' || ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4)
+    SELECT position, seq, body FROM entry INDEXED BY entry_of_log
+    WHERE log = 'g:' || ?1 AND position > (SELECT max(low) FROM place)
+    ORDER BY position LIMIT ?3)
 """
+"""The first ?3 entries of ?1's log with numbers above ?2."""
+
+ENTRY_AT: Final = f"""
+{_PLACE}
+SELECT position, body FROM entry INDEXED BY entry_of_log
+WHERE log = 'g:' || ?1 AND position > (SELECT max(low) FROM place) AND seq = ?2 + 1
+ORDER BY position LIMIT 1
+"""
+"""The entry of ?1's log with the number after ?2."""
 
 MEMBER_STATES: Final = f"""
-SELECT {_STATES} FROM (
-    SELECT m.* FROM json_each(?2) AS k
-    CROSS JOIN member AS m ON m.group_id = ?1 AND m.user_id = k.value)
+{_STATES} FROM json_each(?2) AS u
+    CROSS JOIN member AS m ON m.group_id = ?1 AND m.user_id = u.value {_MARK}
 WHERE {_GROUP_LIVES}
 """
 
 MEMBERS: Final = f"""
-SELECT {_STATES} FROM (
+{_STATES} FROM (
     SELECT * FROM member
     WHERE group_id = ?1 AND user_id > ?2 AND rank IN (SELECT value FROM json_each(?4))
         AND {_GROUP_LIVES}
-    ORDER BY user_id LIMIT ?3)
+    ORDER BY user_id LIMIT ?3) AS m {_MARK}
 """
 MEMBERS_IN_CHARGE: Final = f"""
-SELECT {_STATES} FROM (
+{_STATES} FROM (
     SELECT * FROM member INDEXED BY member_in_charge
     WHERE group_id = ?1 AND user_id > ?2 AND rank > 1
         AND rank IN (SELECT value FROM json_each(?4)) AND {_GROUP_LIVES}
-    ORDER BY user_id LIMIT ?3)
+    ORDER BY user_id LIMIT ?3) AS m {_MARK}
 """
 """For admins and owners only: they are few, whatever the size of the group."""
 
-GROUPS_OF: Final = """
-SELECT '[' || ifnull(group_concat('[' || grp_body || ',' || seq || ',' || last_ms || ',' || body
-    || ',' || read_seq || ',' || last_message_ms || ',' || joined_position || ',' || joined_seq
-    || ']'), '') || ']'
-FROM (
-    SELECT g.body AS grp_body, h.seq AS seq, h.last_message_ms AS last_ms, b.body AS body,
-        b.read_seq, b.last_message_ms, b.joined_position, b.joined_seq
-    FROM membership AS m
-    CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id AND h.closed_position IS NULL
-    CROSS JOIN grp AS g ON g.group_id = m.group_id
-    CROSS JOIN member AS b ON b.group_id = m.group_id AND b.user_id = m.user_id
-    WHERE m.user_id = ?1 AND m.joined_position > ?2 AND m.left_position IS NULL
+GROUPS_OF: Final = f"""
+SELECT '[' || ifnull(group_concat('[' || row || ']'), '') || ']' FROM (
+    SELECT g.body || ',' || h.seq || ',' || h.last_message_ms || ',' || {_FIRST_SEQ} || ','
+        || {_STATE} AS row
+    FROM membership AS s
+    CROSS JOIN log_head AS h ON h.log = 'g:' || s.group_id AND h.closed_position IS NULL
+    CROSS JOIN grp AS g ON g.group_id = s.group_id
+    CROSS JOIN member AS m ON m.group_id = s.group_id AND m.user_id = s.user_id
+    {_MARK}
+    WHERE s.user_id = ?1 AND s.joined_position > ?2 AND s.left_position IS NULL
         AND (?4 IS NULL OR g.type = ?4)
-    ORDER BY m.joined_position LIMIT ?3)
+    ORDER BY s.joined_position LIMIT ?3)
 """
 
 GROUPS_VERSION: Final = """
-SELECT ifnull(max(max(m.changed, iif(m.left_position IS NULL, h.changed, 0))), 0)
-FROM membership AS m CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id
-WHERE m.user_id = ?1
+SELECT max(purged, ifnull((
+    SELECT max(max(m.changed, iif(m.left_position IS NULL, h.changed, 0)))
+    FROM membership AS m CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id
+    WHERE m.user_id = ?1), 0))
+FROM shard WHERE shard = 0
+"""
+"""A purge takes memberships away; the number goes on from there, so that none comes twice."""
+
+READ_STATES: Final = """
+SELECT json_group_array(json_array(u.key, ifnull(h.seq, 0), ifnull(k.read_seq, 0),
+    ifnull(k.last_message_ms, 0)))
+FROM json_each(?1) AS u
+LEFT JOIN log_head AS h ON h.log = 'g:' || json_extract(u.value, '$[0]')
+LEFT JOIN mark AS k ON k.group_id = json_extract(u.value, '$[0]')
+    AND k.user_id = json_extract(u.value, '$[1]')
+"""
+
+IDLE_GROUPS: Final = """
+SELECT json_group_array(group_id) FROM (
+    SELECT g.group_id FROM grp AS g INDEXED BY grp_living
+    CROSS JOIN log_head AS h ON h.log = 'g:' || g.group_id AND h.closed_position IS NULL
+    WHERE g.closed_ms = 0 AND g.changed_ms < ?1 AND h.last_message_ms < ?1
+    ORDER BY g.changed_ms, g.group_id LIMIT ?2)
 """

@@ -1,0 +1,450 @@
+"""The pending list: applications and invitations that wait for somebody's consent.
+
+The first handler wins. Approval looks at the rules anew, since they may have changed meanwhile.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from protocol import events
+from protocol.commands import HandleApplications, ReadApplications
+from protocol.errors import ErrorCode, Refused
+from protocol.results import (
+    ApplicationKind,
+    ApplicationStatus,
+    HandleApplicationsResult,
+    HandleResult,
+    HandleResultKind,
+    Nothing,
+)
+from protocol.vocabulary import ApplyJoinOption, Notice, Tip
+from server.domain import announcements, arrivals
+from server.domain.admission import admit, seats_left
+from server.domain.model import (
+    Actor,
+    Application,
+    ApplicationKey,
+    ApplicationsSeen,
+    ApplicationsSeenKey,
+    Case,
+    Decision,
+    Entry,
+    Group,
+    GroupKey,
+    Member,
+    MemberKey,
+    MoreNeeded,
+    Row,
+    RowKey,
+    Slice,
+)
+from server.domain.refusals import error_body, living_group
+from server.domain.rules import Rulebook, Standing, standing_of
+from server.domain.text import check_count, check_paragraph
+
+
+def application_id(kind: ApplicationKind, group_id: str, user_id: str) -> str:
+    """The ID of the one application of this kind that a user can have in a group.
+
+    A new application takes the place of the one before it, so nobody waits twice.
+    """
+    content = "\0".join((kind, group_id, user_id)).encode()
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+def new_application(
+    kind: ApplicationKind,
+    group: Group,
+    user_id: str,
+    inviter_id: str,
+    message: str,
+    now_ms: int,
+) -> Application:
+    """An application that waits from now on."""
+    return Application(
+        application_id=application_id(kind, group.group_id, user_id),
+        kind=kind,
+        group_id=group.group_id,
+        user_id=user_id,
+        inviter_id=inviter_id,
+        message=message,
+        created_ms=now_ms,
+    )
+
+
+def with_asked(
+    rulebook: Rulebook,
+    state: Slice,
+    group: Group,
+    asked: Sequence[Application],
+    decision: Decision,
+    actor: Actor,
+    now_ms: int,
+) -> Decision:
+    """``decision`` with these applications put on their handlers' lists, and the handlers told.
+
+    A list that is full loses its oldest application; its applicant and handlers are told.
+
+    Raises:
+        MoreNeeded: the slice does not show the handlers and their lists.
+    """
+    if state.handlers is None:
+        raise MoreNeeded
+    puts: dict[RowKey, Row | None] = {}
+    entries: list[Entry] = []
+    for dropped in _overflowing(rulebook, state, asked):
+        puts[ApplicationKey(dropped.application_id)] = dropped
+        entries += _told_dropped(dropped, state, now_ms)
+    for application in asked:
+        puts[ApplicationKey(application.application_id)] = application
+        entries += [
+            _asking(application, user_id, group, actor, now_ms)
+            for user_id in _handlers(application, state)
+        ]
+    return replace(decision, puts=puts, entries=entries)
+
+
+def read_applications(
+    _rulebook: Rulebook, state: Slice, command: ReadApplications, actor: Actor, now_ms: int
+) -> Decision:
+    """The actor has seen the list up to that time; it never goes back."""
+    if state.seen is not None and state.seen.up_to_ms >= command.up_to_ms:
+        return Decision(result=Nothing())
+    seen = ApplicationsSeen(user_id=actor.user_id, up_to_ms=command.up_to_ms)
+    notice = announcements.notice_to(
+        actor.user_id,
+        Notice.APPLICATIONS_READ,
+        "",
+        actor.user_id,
+        now_ms,
+        events.ApplicationsRead(up_to_ms=command.up_to_ms),
+    )
+    return Decision(
+        result=Nothing(), puts={ApplicationsSeenKey(actor.user_id): seen}, entries=[notice]
+    )
+
+
+def handle_applications(
+    rulebook: Rulebook, state: Slice, command: HandleApplications, actor: Actor, now_ms: int
+) -> Decision:
+    """Each application is approved or rejected, or says why not; one result for each."""
+    check_count(
+        rulebook,
+        "application_ids",
+        len(command.application_ids),
+        "APPLICATIONS_PER_CALL",
+        at_least=1,
+    )
+    check_paragraph(rulebook, "message", command.message, "REASON_BYTES")
+    puts: dict[RowKey, Row | None] = {}
+    entries: list[Entry] = []
+    results: list[HandleResult] = []
+    for name in command.application_ids:
+        case = state.cases.get(name)
+        try:
+            if case is None:
+                raise Refused(ErrorCode.BAD_REQUEST, "no such application", field="application_ids")
+            outcome = _handle(rulebook, _after(case, puts), command, actor, now_ms)
+        except Refused as refused:
+            results.append(
+                HandleResult(
+                    application_id=name,
+                    result=HandleResultKind.FAILED,
+                    error=error_body(refused),
+                )
+            )
+            continue
+        puts.update(outcome.puts)
+        entries.extend(outcome.entries)
+        kind = HandleResultKind.APPROVED if command.accept else HandleResultKind.REJECTED
+        results.append(HandleResult(application_id=name, result=kind))
+    return Decision(
+        result=HandleApplicationsResult(applications=results), puts=puts, entries=entries
+    )
+
+
+def _after(case: Case, puts: dict[RowKey, Row | None]) -> Case:
+    """``case`` as the applications handled before it in the same call leave it."""
+    application = puts.get(ApplicationKey(case.application.application_id), case.application)
+    state = case.state
+    group_id = case.application.group_id
+    members = {
+        user_id: puts.get(MemberKey(group_id, user_id), member)
+        for user_id, member in state.members.items()
+    }
+    group = puts.get(GroupKey(group_id), state.group)
+    changed: Any = {"group": group, "members": members}
+    assert isinstance(application, Application)
+    return Case(application, replace(state, **changed))
+
+
+def _handle(
+    rulebook: Rulebook, case: Case, command: HandleApplications, actor: Actor, now_ms: int
+) -> Decision:
+    application, state = case.application, case.state
+    group = living_group(state, application.group_id)
+    _require_handler(application, state, actor)
+    if application.status is not ApplicationStatus.PENDING:
+        raise Refused(
+            ErrorCode.ALREADY_HANDLED,
+            handler_id=application.handler_id,
+            status=application.status,
+            handled_ms=application.handled_ms,
+        )
+    status = ApplicationStatus.APPROVED if command.accept else ApplicationStatus.REJECTED
+    handled = replace(
+        application,
+        status=status,
+        handler_id=actor.user_id,
+        handled_ms=now_ms,
+        handle_message=command.message,
+    )
+    puts: dict[RowKey, Row | None] = {ApplicationKey(application.application_id): handled}
+    if not command.accept:
+        told = _told_handled(handled, state, group, actor, now_ms)
+        return Decision(result=Nothing(), puts=puts, entries=told)
+    needs_invitee = (
+        application.kind is ApplicationKind.INVITE_NEEDS_ADMIN
+        and rulebook.traits[group.type].invitee_consent
+    )
+    if needs_invitee:
+        return _ask_invitee(rulebook, handled, state, group, actor, now_ms, puts)
+    return _approve(rulebook, handled, state, group, actor, now_ms, puts)
+
+
+def _approve(
+    rulebook: Rulebook,
+    handled: Application,
+    state: Slice,
+    group: Group,
+    actor: Actor,
+    now_ms: int,
+    puts: dict[RowKey, Row | None],
+) -> Decision:
+    """The rules of this moment decide, not those of the application."""
+    _require_still_open(handled, group)
+    user_id = handled.user_id
+    if state.members.get(user_id) is not None:
+        raise Refused(ErrorCode.ALREADY_MEMBER, user_id=user_id)
+    seats = seats_left(group, group.member_count)
+    refused = admit(rulebook, user_id, state.group_counts, seats=seats)
+    if refused is not None:
+        raise refused
+    after = arrivals.grown(group, 1)
+    member = arrivals.new_member(rulebook, group, state, user_id, now_ms)
+    is_join = handled.kind is ApplicationKind.JOIN
+    tip = Tip.MEMBER_JOINED if is_join else Tip.MEMBER_INVITED
+
+    def notice_of(new: Member) -> Entry:
+        if is_join:
+            data = _decided(handled, announcements.basics(after))
+            return announcements.notice_to(
+                new.user_id, Notice.JOIN_APPROVED, group.group_id, actor.user_id, now_ms, data
+            )
+        return announcements.invited(
+            new.user_id, new.role, handled.message, after, handled.inviter_id, now_ms
+        )
+
+    # Who brought a member in is the inviter; who joins does it by application.
+    brought_by = Actor(user_id if is_join else handled.inviter_id)
+    arrived = arrivals.told_of_added(rulebook, after, [member], tip, notice_of, brought_by, now_ms)
+    told = _told_handled(handled, state, group, actor, now_ms)
+    return Decision(
+        result=Nothing(),
+        puts={**puts, **arrivals.rows_of_added(after, [member])},
+        entries=[*arrived, *told],
+    )
+
+
+def _ask_invitee(
+    rulebook: Rulebook,
+    handled: Application,
+    state: Slice,
+    group: Group,
+    actor: Actor,
+    now_ms: int,
+    puts: dict[RowKey, Row | None],
+) -> Decision:
+    """An admin has agreed; now the invitee is asked."""
+    asked = new_application(
+        ApplicationKind.INVITE_NEEDS_INVITEE,
+        group,
+        handled.user_id,
+        handled.inviter_id,
+        handled.message,
+        now_ms,
+    )
+    told = _told_others(handled, state, actor, now_ms)
+    decision = with_asked(
+        rulebook, state, group, [asked], Decision(result=Nothing()), actor, now_ms
+    )
+    return replace(decision, puts={**puts, **decision.puts}, entries=[*told, *decision.entries])
+
+
+def _require_handler(application: Application, state: Slice, actor: Actor) -> None:
+    """Refuse those on whose list the application is not, as if there were none."""
+    if actor.is_app_admin:
+        return
+    if application.kind is ApplicationKind.INVITE_NEEDS_INVITEE:
+        is_handler = application.user_id == actor.user_id
+    else:
+        standing = standing_of(actor, state.members.get(actor.user_id))
+        is_handler = standing >= Standing.ADMIN
+    if not is_handler:
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            "the application waits for somebody else",
+            rule="handle_application",
+            have="none",
+            need="handler",
+        )
+
+
+def _require_still_open(handled: Application, group: Group) -> None:
+    if (
+        handled.kind is ApplicationKind.JOIN
+        and group.apply_join_option is ApplyJoinOption.DISABLE_APPLY
+    ):
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            "the group takes no applications any more",
+            rule="apply_join_option",
+            have=group.apply_join_option,
+            need=ApplyJoinOption.NEED_PERMISSION,
+        )
+
+
+def _handlers(application: Application, state: Slice) -> Sequence[str]:
+    if application.kind is ApplicationKind.INVITE_NEEDS_INVITEE:
+        return [application.user_id]
+    return state.handlers or []
+
+
+def _overflowing(
+    rulebook: Rulebook, state: Slice, asked: Sequence[Application]
+) -> list[Application]:
+    """Those that leave the lists on which there is no room for ``asked``: the oldest, dropped."""
+    most = rulebook.limit("PENDING_APPLICATIONS")
+    if most is None:
+        return []
+    dropped: dict[str, Application] = {}
+    coming: dict[str, set[str]] = {}
+    for application in asked:
+        for user_id in _handlers(application, state):
+            coming.setdefault(user_id, set()).add(application.application_id)
+    for user_id, new_ids in coming.items():
+        waiting = [
+            application
+            for application in state.pending.get(user_id, ())
+            if application.application_id not in new_ids
+        ]
+        for application in waiting[: max(0, len(waiting) + len(new_ids) - most)]:
+            dropped[application.application_id] = replace(
+                application, status=ApplicationStatus.DROPPED
+            )
+    return list(dropped.values())
+
+
+def _told_dropped(dropped: Application, state: Slice, now_ms: int) -> list[Entry]:
+    """The one who asked, and everyone on whose list it was; nobody did it."""
+    users = dict.fromkeys(_handlers_of_any(dropped, state))
+    data = _decided(dropped)
+    told = [
+        announcements.notice_to(
+            user_id, Notice.APPLICATION_HANDLED, dropped.group_id, "", now_ms, data
+        )
+        for user_id in users
+    ]
+    asker, notice = dropped.user_id, Notice.JOIN_REJECTED
+    if dropped.kind is not ApplicationKind.JOIN:
+        asker, notice = dropped.inviter_id, Notice.INVITE_REJECTED
+    return [
+        *told,
+        announcements.notice_to(asker, notice, dropped.group_id, "", now_ms, data),
+    ]
+
+
+def _handlers_of_any(application: Application, state: Slice) -> Sequence[str]:
+    if application.kind is ApplicationKind.INVITE_NEEDS_INVITEE:
+        return [application.user_id]
+    return state.handlers_of.get(application.group_id, ())
+
+
+def _told_handled(
+    handled: Application, state: Slice, group: Group, actor: Actor, now_ms: int
+) -> list[Entry]:
+    """The decision to the one who asked, and to the others on whose list it was."""
+    told: list[Entry] = []
+    is_approved = handled.status is ApplicationStatus.APPROVED
+    if handled.kind is ApplicationKind.JOIN:
+        if not is_approved:
+            told.append(
+                announcements.notice_to(
+                    handled.user_id,
+                    Notice.JOIN_REJECTED,
+                    group.group_id,
+                    actor.user_id,
+                    now_ms,
+                    _decided(handled),
+                )
+            )
+    else:
+        notice = Notice.INVITE_ACCEPTED if is_approved else Notice.INVITE_REJECTED
+        told.append(
+            announcements.notice_to(
+                handled.inviter_id,
+                notice,
+                group.group_id,
+                actor.user_id,
+                now_ms,
+                _decided(handled),
+            )
+        )
+    return [*told, *_told_others(handled, state, actor, now_ms)]
+
+
+def _told_others(handled: Application, state: Slice, actor: Actor, now_ms: int) -> list[Entry]:
+    """Everyone on whose list it was, the actor's own devices included, is in step."""
+    users = dict.fromkeys((*_handlers(handled, state), actor.user_id))
+    return [
+        announcements.notice_to(
+            user_id,
+            Notice.APPLICATION_HANDLED,
+            handled.group_id,
+            actor.user_id,
+            now_ms,
+            _decided(handled),
+        )
+        for user_id in users
+    ]
+
+
+def _asking(
+    application: Application, user_id: str, group: Group, actor: Actor, now_ms: int
+) -> Entry:
+    needs_invitee = application.kind is ApplicationKind.INVITE_NEEDS_INVITEE
+    notice = Notice.INVITE_REQUESTED if needs_invitee else Notice.JOIN_REQUESTED
+    data = events.Application(
+        application_id=application.application_id,
+        kind=application.kind,
+        user_id=application.user_id,
+        inviter_id=application.inviter_id,
+        message=application.message,
+    )
+    return announcements.notice_to(user_id, notice, group.group_id, actor.user_id, now_ms, data)
+
+
+def _decided(
+    application: Application, group: events.GroupBasics | None = None
+) -> events.ApplicationDecided:
+    return events.ApplicationDecided(
+        application_id=application.application_id,
+        status=application.status,
+        user_id=application.user_id,
+        handler_id=application.handler_id,
+        message=application.handle_message,
+        group=group,
+    )

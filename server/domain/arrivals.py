@@ -1,0 +1,91 @@
+"""Users become members: the rows and the entries, whatever way they came."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from protocol.vocabulary import Role, Tip
+from server.domain import announcements
+from server.domain.model import (
+    Actor,
+    Entry,
+    Group,
+    GroupKey,
+    Member,
+    MemberKey,
+    Remembered,
+    RememberedKey,
+    Row,
+    RowKey,
+    Slice,
+)
+from server.domain.rules import Rulebook
+
+
+def new_member(rulebook: Rulebook, group: Group, state: Slice, user_id: str, now_ms: int) -> Member:
+    """The membership of a user who comes; a mute that is remembered goes on."""
+    remembered = state.remembered.get(user_id)
+    return Member(
+        group_id=group.group_id,
+        user_id=user_id,
+        role=Role.MEMBER,
+        join_time_ms=now_ms,
+        receive_option=rulebook.traits[group.type].receive_option,
+        mute_until_ms=0 if remembered is None else remembered.mute_until_ms,
+    )
+
+
+def grown(group: Group, by: int) -> Group:
+    """The group with so many more members."""
+    return replace(group, member_count=group.member_count + by, version=group.version + 1)
+
+
+def shrunk(group: Group, gone: Sequence[Member]) -> Group:
+    """The group without those members; ownerless when the owner is among them."""
+    without_owner = any(member.role is Role.OWNER for member in gone)
+    return replace(
+        group,
+        member_count=group.member_count - len(gone),
+        version=group.version + 1,
+        owner_id="" if without_owner else group.owner_id,
+    )
+
+
+def rows_of_added(group: Group, added: Sequence[Member]) -> dict[RowKey, Row | None]:
+    """The group after it has grown, and its new members."""
+    puts: dict[RowKey, Row | None] = {GroupKey(group.group_id): group}
+    for member in added:
+        puts[MemberKey(group.group_id, member.user_id)] = member
+        if member.mute_until_ms:
+            puts[RememberedKey(group.group_id, member.user_id)] = None
+    return puts
+
+
+def rows_of_gone(group: Group, gone: Sequence[Member], now_ms: int) -> dict[RowKey, Row | None]:
+    """The group after it has shrunk; the mutes of those who left are remembered."""
+    puts: dict[RowKey, Row | None] = {GroupKey(group.group_id): group}
+    for member in gone:
+        puts[MemberKey(group.group_id, member.user_id)] = None
+        if member.mute_until_ms > now_ms:
+            puts[RememberedKey(group.group_id, member.user_id)] = Remembered(
+                group_id=group.group_id,
+                user_id=member.user_id,
+                mute_until_ms=member.mute_until_ms,
+            )
+    return puts
+
+
+def told_of_added(
+    rulebook: Rulebook,
+    group: Group,
+    added: Sequence[Member],
+    tip_name: Tip,
+    notice_of: Callable[[Member], Entry],
+    actor: Actor,
+    now_ms: int,
+) -> list[Entry]:
+    """A notice to each new member, and the tip to all."""
+    user_ids = tuple(member.user_id for member in added)
+    tip = announcements.members_changed(tip_name, user_ids, group, actor.user_id, now_ms)
+    policy = rulebook.traits[group.type].membership_tips
+    return announcements.arrivals([notice_of(member) for member in added], tip, user_ids, policy)

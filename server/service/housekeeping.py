@@ -1,0 +1,88 @@
+"""What the server does by itself: forgets what is old, and recycles groups that nobody uses."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from server.domain.jobs import RecycleGroup
+from server.domain.model import Actor
+from server.domain.rules import Rulebook
+from server.service.executor import Executor
+from server.service.ports import Clock, OutcomeUnknown, Store, Unavailable
+
+log = logging.getLogger(__name__)
+
+_EVERY_S: Final = 1.0
+_AT_ONCE: Final = 5_000
+"""How much is let go of in one transaction; the commands that wait meanwhile wait shortly."""
+
+_RECYCLED_AT_ONCE: Final = 100
+
+
+class Housekeeping:
+    """Runs once a second, in small steps.
+
+    Groups are recycled by a command like any other; what is trimmed has no rules and nobody to
+    tell, so the store does it.
+
+    Args:
+        on_trimmed: called with the new floor: cursors before it cannot be resumed from.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        rulebook: Rulebook,
+        clock: Clock,
+        on_trimmed: Callable[[int], None],
+        shard: int = 0,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._rulebook = rulebook
+        self._clock = clock
+        self._on_trimmed = on_trimmed
+        self._shard = shard
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self.step()
+            except (Unavailable, OutcomeUnknown):
+                log.warning("nothing old could be let go of; trying again")
+
+    async def step(self) -> None:
+        """Do a bounded part of what is due now.
+
+        Raises:
+            Unavailable, OutcomeUnknown: from the store.
+        """
+        now_ms = self._clock.now_ms()
+        limit = self._rulebook.limit
+        request_ms, history_ms = limit("REQUEST_ID_MS"), limit("HISTORY_MS")
+        handled_ms, idle_ms = limit("HANDLED_MS"), limit("IDLE_GROUP_MS")
+        if request_ms is not None:
+            await self._store.forget_requests(now_ms - request_ms, _AT_ONCE)
+        if history_ms is not None:
+            if await self._store.trim(self._shard, now_ms - history_ms, _AT_ONCE):
+                self._on_trimmed((await self._store.heads(self._shard)).floor)
+            if handled_ms is not None:
+                await self._store.purge(now_ms - min(history_ms, handled_ms), _AT_ONCE)
+        if idle_ms is not None:
+            await self._recycle(now_ms - idle_ms)
+
+    async def _recycle(self, before_ms: int) -> None:
+        for group_id in await self._store.idle_groups(before_ms, _RECYCLED_AT_ONCE):
+            self._executor.submit(
+                RecycleGroup(group_id=group_id),
+                Actor("", is_app_admin=True),
+                None,
+                b"",
+                lambda _result, _refused: None,
+            )
+        await self._executor.settled()
