@@ -3,8 +3,6 @@
 The first handler wins. Approval looks at the rules anew, since they may have changed meanwhile.
 """
 
-import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -36,75 +34,14 @@ from server.domain.model import (
     GroupKey,
     Member,
     MemberKey,
-    MoreNeeded,
     Row,
     RowKey,
     Slice,
 )
+from server.domain.pending_list import decided, handlers_of, new_application, with_asked
 from server.domain.refusals import error_body, living_group
 from server.domain.rules import Rulebook, Standing, standing_of
 from server.domain.text import check_count, check_paragraph
-
-
-def application_id(kind: ApplicationKind, group_id: str, user_id: str) -> str:
-    """The ID of the one application of this kind that a user can have in a group.
-
-    A new application takes the place of the one before it, so nobody waits twice.
-    """
-    content = "\0".join((kind, group_id, user_id)).encode()
-    return hashlib.blake2b(content, digest_size=12).hexdigest()
-
-
-def new_application(
-    kind: ApplicationKind,
-    group: Group,
-    user_id: str,
-    inviter_id: str,
-    message: str,
-    now_ms: int,
-) -> Application:
-    """An application that waits from now on."""
-    return Application(
-        application_id=application_id(kind, group.group_id, user_id),
-        kind=kind,
-        group_id=group.group_id,
-        user_id=user_id,
-        inviter_id=inviter_id,
-        message=message,
-        created_ms=now_ms,
-    )
-
-
-def with_asked(
-    rulebook: Rulebook,
-    state: Slice,
-    group: Group,
-    asked: Sequence[Application],
-    decision: Decision,
-    actor: Actor,
-    now_ms: int,
-) -> Decision:
-    """``decision`` with these applications put on their handlers' lists, and the handlers told.
-
-    A list that is full loses its oldest application; its applicant and handlers are told.
-
-    Raises:
-        MoreNeeded: the slice does not show the handlers and their lists.
-    """
-    if state.handlers is None:
-        raise MoreNeeded
-    puts: dict[RowKey, Row | None] = {}
-    entries: list[Entry] = []
-    for dropped in _overflowing(rulebook, state, asked):
-        puts[ApplicationKey(dropped.application_id)] = dropped
-        entries += _told_dropped(dropped, state, now_ms)
-    for application in asked:
-        puts[ApplicationKey(application.application_id)] = application
-        entries += [
-            _asking(application, user_id, group, actor, now_ms)
-            for user_id in _handlers(application, state)
-        ]
-    return replace(decision, puts=puts, entries=entries)
 
 
 def read_applications(
@@ -240,7 +177,7 @@ def _approve(
 
     def notice_of(new: Member) -> Entry:
         if is_join:
-            data = _decided(handled, announcements.basics(after))
+            data = decided(handled, announcements.basics(after))
             return announcements.notice_to(
                 new.user_id, Notice.JOIN_APPROVED, group.group_id, actor.user_id, now_ms, data
             )
@@ -317,62 +254,6 @@ def _require_still_open(handled: Application, group: Group) -> None:
         )
 
 
-def _handlers(application: Application, state: Slice) -> Sequence[str]:
-    if application.kind is ApplicationKind.INVITE_NEEDS_INVITEE:
-        return [application.user_id]
-    return state.handlers or []
-
-
-def _overflowing(
-    rulebook: Rulebook, state: Slice, asked: Sequence[Application]
-) -> list[Application]:
-    """Those that leave the lists on which there is no room for ``asked``: the oldest, dropped."""
-    most = rulebook.limit("PENDING_APPLICATIONS")
-    if most is None:
-        return []
-    dropped: dict[str, Application] = {}
-    coming: dict[str, set[str]] = {}
-    for application in asked:
-        for user_id in _handlers(application, state):
-            coming.setdefault(user_id, set()).add(application.application_id)
-    for user_id, new_ids in coming.items():
-        waiting = [
-            application
-            for application in state.pending.get(user_id, ())
-            if application.application_id not in new_ids
-        ]
-        for application in waiting[: max(0, len(waiting) + len(new_ids) - most)]:
-            dropped[application.application_id] = replace(
-                application, status=ApplicationStatus.DROPPED
-            )
-    return list(dropped.values())
-
-
-def _told_dropped(dropped: Application, state: Slice, now_ms: int) -> list[Entry]:
-    """The one who asked, and everyone on whose list it was; nobody did it."""
-    users = dict.fromkeys(_handlers_of_any(dropped, state))
-    data = _decided(dropped)
-    told = [
-        announcements.notice_to(
-            user_id, Notice.APPLICATION_HANDLED, dropped.group_id, "", now_ms, data
-        )
-        for user_id in users
-    ]
-    asker, notice = dropped.user_id, Notice.JOIN_REJECTED
-    if dropped.kind is not ApplicationKind.JOIN:
-        asker, notice = dropped.inviter_id, Notice.INVITE_REJECTED
-    return [
-        *told,
-        announcements.notice_to(asker, notice, dropped.group_id, "", now_ms, data),
-    ]
-
-
-def _handlers_of_any(application: Application, state: Slice) -> Sequence[str]:
-    if application.kind is ApplicationKind.INVITE_NEEDS_INVITEE:
-        return [application.user_id]
-    return state.handlers_of.get(application.group_id, ())
-
-
 def _told_handled(
     handled: Application, state: Slice, group: Group, actor: Actor, now_ms: int
 ) -> list[Entry]:
@@ -388,7 +269,7 @@ def _told_handled(
                     group.group_id,
                     actor.user_id,
                     now_ms,
-                    _decided(handled),
+                    decided(handled),
                 )
             )
     else:
@@ -400,7 +281,7 @@ def _told_handled(
                 group.group_id,
                 actor.user_id,
                 now_ms,
-                _decided(handled),
+                decided(handled),
             )
         )
     return [*told, *_told_others(handled, state, actor, now_ms)]
@@ -408,7 +289,7 @@ def _told_handled(
 
 def _told_others(handled: Application, state: Slice, actor: Actor, now_ms: int) -> list[Entry]:
     """Everyone on whose list it was, the actor's own devices included, is in step."""
-    users = dict.fromkeys((*_handlers(handled, state), actor.user_id))
+    users = dict.fromkeys((*handlers_of(handled, state), actor.user_id))
     return [
         announcements.notice_to(
             user_id,
@@ -416,35 +297,7 @@ def _told_others(handled: Application, state: Slice, actor: Actor, now_ms: int) 
             handled.group_id,
             actor.user_id,
             now_ms,
-            _decided(handled),
+            decided(handled),
         )
         for user_id in users
     ]
-
-
-def _asking(
-    application: Application, user_id: str, group: Group, actor: Actor, now_ms: int
-) -> Entry:
-    needs_invitee = application.kind is ApplicationKind.INVITE_NEEDS_INVITEE
-    notice = Notice.INVITE_REQUESTED if needs_invitee else Notice.JOIN_REQUESTED
-    data = events.Application(
-        application_id=application.application_id,
-        kind=application.kind,
-        user_id=application.user_id,
-        inviter_id=application.inviter_id,
-        message=application.message,
-    )
-    return announcements.notice_to(user_id, notice, group.group_id, actor.user_id, now_ms, data)
-
-
-def _decided(
-    application: Application, group: events.GroupBasics | None = None
-) -> events.ApplicationDecided:
-    return events.ApplicationDecided(
-        application_id=application.application_id,
-        status=application.status,
-        user_id=application.user_id,
-        handler_id=application.handler_id,
-        message=application.handle_message,
-        group=group,
-    )

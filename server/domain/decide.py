@@ -25,7 +25,16 @@ from protocol.commands import (
     UpdateGroup,
     UpdateMember,
 )
-from server.domain import applications, lifecycle, members, membership, messages, profile
+from server.domain import (
+    applications,
+    creation,
+    invitations,
+    lifecycle,
+    members,
+    membership,
+    messages,
+    profile,
+)
 from server.domain.jobs import RecycleGroup
 from server.domain.model import Actor, Decision, Slice
 from server.domain.rules import Rulebook
@@ -199,7 +208,7 @@ def _of_handler(command: HandleApplications, actor: Actor) -> Needs:
 
 
 _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
-    CreateGroup: _Case(_of_create, lifecycle.create_group),
+    CreateGroup: _Case(_of_create, creation.create_group),
     DisbandGroup: _Case(_of_actor, lifecycle.disband_group),
     TransferGroup: _Case(_of_transfer, lifecycle.transfer_group),
     RecycleGroup: _Case(_of_nobody, lifecycle.recycle_group),
@@ -208,7 +217,7 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     DeleteAttributes: _Case(_of_attributes, profile.delete_attributes),
     AddCounters: _Case(_of_counters, profile.add_counters),
     UpdateMember: _Case(_of_member, members.update_member),
-    InviteMembers: _Case(_of_invited, membership.invite_members),
+    InviteMembers: _Case(_of_invited, invitations.invite_members),
     JoinGroup: _Case(_of_joiner, membership.join_group),
     QuitGroup: _Case(_of_quitter, membership.quit_group),
     RemoveMembers: _Case(_of_removed, membership.remove_members),

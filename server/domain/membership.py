@@ -1,11 +1,8 @@
 """How users come into groups and leave them: invite, join, remove, quit."""
 
-from collections.abc import Sequence
-
 from msgspec.structs import replace
 
 from protocol.commands import (
-    InviteMembers,
     JoinGroup,
     QuitGroup,
     RemoveMembers,
@@ -22,8 +19,8 @@ from protocol.results import (
     MemberResults,
     Nothing,
 )
-from protocol.vocabulary import ApplyJoinOption, InviteJoinOption, Notice, Role, Tip
-from server.domain import announcements, applications, arrivals, lifecycle
+from protocol.vocabulary import ApplyJoinOption, Notice, Role, Tip
+from server.domain import announcements, arrivals, lifecycle
 from server.domain.admission import admit, seats_left
 from server.domain.model import (
     Actor,
@@ -35,6 +32,7 @@ from server.domain.model import (
     MemberKey,
     Slice,
 )
+from server.domain.pending_list import new_application, with_asked
 from server.domain.refusals import failed, living_group
 from server.domain.rules import (
     Operation,
@@ -43,51 +41,7 @@ from server.domain.rules import (
     standing_of,
     standing_of_member,
 )
-from server.domain.text import check_count, check_paragraph
-
-
-def invite_members(
-    rulebook: Rulebook, state: Slice, command: InviteMembers, actor: Actor, now_ms: int
-) -> Decision:
-    """Each user is a member at once, or waits for somebody's consent; one result for each.
-
-    Raises:
-        MoreNeeded: somebody would have to wait, and the slice does not show whose list is full.
-    """
-    group = living_group(state, command.group_id)
-    _check_batch(rulebook, command.user_ids, "message", command.message)
-    waits_for = _whom_invitations_wait_for(rulebook, state, group, actor)
-    added: dict[str, Member] = {}
-    waiting: dict[str, None] = {}
-    results: list[MemberResult] = []
-    for user_id in command.user_ids:
-        if state.members.get(user_id) is not None or user_id in added:
-            results.append(MemberResult(user_id=user_id, result=MemberResultKind.ALREADY_MEMBER))
-            continue
-        seats = seats_left(group, group.member_count + len(added))
-        refused = admit(rulebook, user_id, state.group_counts, seats=seats)
-        if refused is None and waits_for is not None:
-            refused = _refused_wait(rulebook, len(waiting))
-        if refused is not None:
-            results.append(failed(user_id, refused))
-        elif waits_for is not None:
-            waiting[user_id] = None
-            results.append(MemberResult(user_id=user_id, result=MemberResultKind.PENDING))
-        else:
-            added[user_id] = arrivals.new_member(rulebook, group, state, user_id, now_ms)
-            results.append(MemberResult(user_id=user_id, result=MemberResultKind.ADDED))
-    decision = Decision(result=MemberResults(members=results))
-    if waits_for is not None and waiting:
-        asked = [
-            applications.new_application(
-                waits_for, group, user_id, actor.user_id, command.message, now_ms
-            )
-            for user_id in waiting
-        ]
-        return applications.with_asked(rulebook, state, group, asked, decision, actor, now_ms)
-    if not added:
-        return decision
-    return _invited(rulebook, group, list(added.values()), command, actor, now_ms, decision)
+from server.domain.text import check_paragraph, check_user_batch
 
 
 def join_group(
@@ -116,13 +70,11 @@ def join_group(
     if refused is not None:
         raise refused
     if group.apply_join_option is ApplyJoinOption.NEED_PERMISSION:
-        application = applications.new_application(
+        application = new_application(
             ApplicationKind.JOIN, group, actor.user_id, "", command.message, now_ms
         )
         decision = Decision(result=JoinGroupResult(status=JoinStatus.PENDING))
-        return applications.with_asked(
-            rulebook, state, group, [application], decision, actor, now_ms
-        )
+        return with_asked(rulebook, state, group, [application], decision, actor, now_ms)
     return _joined(rulebook, state, group, actor, now_ms)
 
 
@@ -134,7 +86,7 @@ def remove_members(
     A call whose every user is out of the actor's reach is refused as a whole.
     """
     group = living_group(state, command.group_id)
-    _check_batch(rulebook, command.user_ids, "reason", command.reason)
+    check_user_batch(rulebook, command.user_ids, "reason", command.reason)
     standing = standing_of(actor, state.members.get(actor.user_id))
     rulebook.require(Operation.REMOVE_MEMBER, group.type, standing)
     removed: list[Member] = []
@@ -239,93 +191,6 @@ def _quit_after_transfer(
         second,
         puts={**first.puts, **second.puts},
         entries=[*first.entries, *second.entries],
-    )
-
-
-def _check_batch(rulebook: Rulebook, user_ids: Sequence[str], field: str, text: str) -> None:
-    check_count(
-        rulebook,
-        "user_ids",
-        len(user_ids),
-        "USERS_PER_CALL",
-        at_least=1,
-        code=ErrorCode.TOO_MANY_ACCOUNTS,
-    )
-    check_paragraph(rulebook, field, text, "REASON_BYTES")
-
-
-def _whom_invitations_wait_for(
-    rulebook: Rulebook, state: Slice, group: Group, actor: Actor
-) -> ApplicationKind | None:
-    """Who has to agree to the actor's invitations; None for nobody.
-
-    The group's own invite_join_option says who invites (``groups.md`` section 1).
-
-    Raises:
-        Refused: NO_PERMISSION, the actor may not invite at all.
-    """
-    traits = rulebook.traits[group.type]
-    standing = standing_of(actor, state.members.get(actor.user_id))
-    option = group.invite_join_option
-    if not traits.stores_members:
-        raise _may_not_invite(group, standing.name.lower(), "not_supported")
-    if standing is Standing.APP_ADMIN:
-        return None
-    if option is InviteJoinOption.DISABLE_INVITE:
-        raise _may_not_invite(group, standing.name.lower(), "app_admin")
-    if standing < Standing.MEMBER:
-        raise _may_not_invite(group, standing.name.lower(), "member")
-    if option is InviteJoinOption.NEED_PERMISSION and standing < Standing.ADMIN:
-        return ApplicationKind.INVITE_NEEDS_ADMIN
-    return ApplicationKind.INVITE_NEEDS_INVITEE if traits.invitee_consent else None
-
-
-def _refused_wait(rulebook: Rulebook, waiting: int) -> Refused | None:
-    """One call must not push out of a list what it has just put on it."""
-    most = rulebook.limit("PENDING_APPLICATIONS")
-    if most is None or waiting < most:
-        return None
-    return Refused(
-        ErrorCode.TOO_MANY_REQUESTS,
-        f"{waiting} invitations of this call wait already",
-        rule="pending_applications",
-        have=waiting,
-        need=most,
-    )
-
-
-def _may_not_invite(group: Group, have: str, need: str) -> Refused:
-    return Refused(
-        ErrorCode.NO_PERMISSION,
-        f"the group's invite_join_option is {group.invite_join_option}",
-        rule="invite_join_option",
-        have=have,
-        need=need,
-    )
-
-
-def _invited(
-    rulebook: Rulebook,
-    group: Group,
-    added: list[Member],
-    command: InviteMembers,
-    actor: Actor,
-    now_ms: int,
-    decision: Decision,
-) -> Decision:
-    after = arrivals.grown(group, len(added))
-
-    def notice_of(member: Member) -> Entry:
-        return announcements.invited(
-            member.user_id, member.role, command.message, after, actor.user_id, now_ms
-        )
-
-    return replace(
-        decision,
-        puts=arrivals.rows_of_added(after, added),
-        entries=arrivals.told_of_added(
-            rulebook, after, added, Tip.MEMBER_INVITED, notice_of, actor, now_ms
-        ),
     )
 
 

@@ -1,6 +1,7 @@
 """Checks of what users write: lengths in bytes of UTF-8, and characters that mislead."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.errors import ErrorCode, Refused
@@ -95,6 +96,23 @@ def check_count(
             have=count,
             need=most,
         )
+
+
+def check_user_batch(rulebook: Rulebook, user_ids: Sequence[str], field: str, text: str) -> None:
+    """Refuse a batch with no users or too many, or with too long a text ``field``.
+
+    Raises:
+        Refused: BAD_REQUEST or TOO_MANY_ACCOUNTS.
+    """
+    check_count(
+        rulebook,
+        "user_ids",
+        len(user_ids),
+        "USERS_PER_CALL",
+        at_least=1,
+        code=ErrorCode.TOO_MANY_ACCOUNTS,
+    )
+    check_paragraph(rulebook, field, text, "REASON_BYTES")
 
 
 def _check_characters(field: str, text: str, *, allowed: str) -> None:

@@ -18,10 +18,11 @@ from protocol.identifiers import is_request_id
 from protocol.methods import METHODS, Method
 from protocol.results import ErrorBody
 from server.domain.refusals import error_body
+from server.service.access import Reader
 from server.service.executor import Executor
 from server.service.gates import ConnectionGate, actor_of
 from server.service.ports import Clock, OutcomeUnknown, RequestKey, Unavailable
-from server.service.queries import Queries, Reader
+from server.service.queries import Queries
 
 log = logging.getLogger(__name__)
 

@@ -58,6 +58,7 @@ class MemoryStore:
         self._epoch = epoch
         self._before_commit = before_commit
         self._turn = asyncio.Lock()
+        self._begun: set[asyncio.Future[Sequence[Outcome]]] = set()
         self._failure: Exception | None = None
         self._fenced: str | None = None
         self._is_closed = False
@@ -70,7 +71,10 @@ class MemoryStore:
     async def commit(self, shard: int, batch: Sequence[WriteSet]) -> Sequence[Outcome]:
         """See ``Store.commit``. Calls are applied in their order, also when given up."""
         self._check(shard)
-        return await asyncio.shield(self._in_turn(tuple(batch)))
+        commit = asyncio.ensure_future(self._in_turn(tuple(batch)))
+        self._begun.add(commit)
+        commit.add_done_callback(self._begun.discard)
+        return await asyncio.shield(commit)
 
     async def load(self, keys: Collection[RowKey]) -> Mapping[RowKey, Version]:
         """See ``Store.load``."""
@@ -265,30 +269,33 @@ class MemoryStore:
 
     async def close(self) -> None:
         """See ``Store.close``."""
-        async with self._turn:
-            self._is_closed = True
+        self._is_closed = True
+        await asyncio.gather(*self._begun, return_exceptions=True)
 
     def _check(self, shard: int = 0) -> Tables:
         if shard != 0:
             raise ValueError(f"an embedded store has only shard 0, not {shard}")
-        if self._fenced is not None:
-            raise OutcomeUnknown(self._fenced)
+        self._check_fence()
         if self._is_closed:
             raise Unavailable("the store is closed")
         return self._tables
+
+    def _check_fence(self) -> None:
+        if self._fenced is not None:
+            raise OutcomeUnknown(self._fenced)
 
     async def _in_turn(self, batch: Sequence[WriteSet]) -> Sequence[Outcome]:
         async with self._turn:
             if self._before_commit is not None:
                 await self._before_commit()
-            tables = self._check()
+            self._check_fence()
             failure, self._failure = self._failure, None
             if failure is not None:
                 if isinstance(failure, OutcomeUnknown):
                     self._fenced = str(failure)
                 raise failure
-            outcomes, changes = number(batch, tables.view(touched(batch)))
-            tables.apply(changes)
+            outcomes, changes = number(batch, self._tables.view(touched(batch)))
+            self._tables.apply(changes)
             return outcomes
 
     def _purge_applications(self, before_ms: int, limit: int) -> int:

@@ -20,8 +20,8 @@ from protocol.results import ErrorBody
 from server.domain.refusals import error_body
 from server.hub.session import Session
 from server.hub.wire import framed
+from server.service.access import Reader
 from server.service.dispatcher import Caller, bad_request
-from server.service.queries import Reader
 from server.transport.wsprotocol import WebSocketProtocol
 
 if TYPE_CHECKING:

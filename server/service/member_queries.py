@@ -1,0 +1,123 @@
+"""What is asked about members, and about the applications of those who would be."""
+
+from protocol.commands import (
+    GetMembers,
+    ListApplications,
+    ListMembers,
+)
+from protocol.results import (
+    GetMembersResult,
+    ListApplicationsResult,
+    ListMembersResult,
+    MemberProfile,
+)
+from protocol.vocabulary import ReceiveOption, Role
+from server.domain.model import (
+    Group,
+)
+from server.domain.rules import Operation, Rulebook, Standing
+from server.domain.text import check_count
+from server.service import paging, views
+from server.service.access import Access, Reader, page_size
+from server.service.ports import Presence, Store
+
+
+class MemberQueries:
+    """Reads of memberships and of the pending list."""
+
+    def __init__(
+        self, access: Access, store: Store, presence: Presence, rulebook: Rulebook
+    ) -> None:
+        self._access = access
+        self._store = store
+        self._presence = presence
+        self._rulebook = rulebook
+
+    async def list_members(self, command: ListMembers, reader: Reader) -> ListMembersResult:
+        """A page of members by user ID; of an AVChatRoom the newest who take part."""
+        limit = page_size(self._rulebook, command.limit)
+        after = paging.place(command.after, start="")
+        group = await self._access.group(command.group_id)
+        standing, _state = await self._access.require(Operation.LIST_MEMBERS, group, reader)
+        roles = set(Role) if command.roles is None else set(command.roles)
+        if not self._rulebook.traits[group.type].stores_members:
+            shown = await self._participants(group, roles, limit, reader, standing)
+            return ListMembersResult(members=shown)
+        states = await self._store.members(group.group_id, after, limit + 1, roles)
+        page = states[:limit]
+        has_more = len(states) > limit
+        return ListMembersResult(
+            members=[
+                views.member_profile(state, reader.user_id, standing, self._rulebook)
+                for state in page
+            ],
+            next=paging.mark(page[-1].member.user_id) if has_more else None,
+        )
+
+    async def get_members(self, command: GetMembers, reader: Reader) -> GetMembersResult:
+        """The memberships of the users named, in their order."""
+        check_count(self._rulebook, "user_ids", len(command.user_ids), "USERS_PER_CALL", at_least=1)
+        group = await self._access.group(command.group_id)
+        standing, _state = await self._access.require(Operation.LIST_MEMBERS, group, reader)
+        user_ids = list(dict.fromkeys(command.user_ids))
+        states = await self._store.member_states(group.group_id, user_ids)
+        found: dict[str, MemberProfile] = {
+            user_id: views.member_profile(state, reader.user_id, standing, self._rulebook)
+            for user_id, state in states.items()
+        }
+        if not self._rulebook.traits[group.type].stores_members:
+            for user_id in user_ids:
+                since_ms = self._presence.participant_since_ms(group.group_id, user_id)
+                if since_ms is not None:
+                    found.setdefault(user_id, _participant(user_id, since_ms))
+        return GetMembersResult(
+            members=[found[user_id] for user_id in user_ids if user_id in found],
+            missing=[user_id for user_id in user_ids if user_id not in found],
+        )
+
+    async def list_applications(
+        self, command: ListApplications, reader: Reader
+    ) -> ListApplicationsResult:
+        """A page of what waits for the reader, or did, newest first."""
+        limit = page_size(self._rulebook, command.limit)
+        before = paging.moment(command.after)
+        found = await self._store.applications_for(reader.user_id, before, limit + 1)
+        page = found[:limit]
+        last = page[-1] if len(found) > limit else None
+        return ListApplicationsResult(
+            applications=[views.application_info(application) for application in page],
+            unread=await self._store.unread_applications(reader.user_id),
+            next=None if last is None else paging.mark(f"{last.created_ms}:{last.application_id}"),
+        )
+
+    async def _participants(
+        self, group: Group, roles: set[Role], limit: int, reader: Reader, standing: Standing
+    ) -> list[MemberProfile]:
+        newest = min(limit, _NEWEST_PARTICIPANTS)
+        members: list[MemberProfile] = []
+        owner_states = await self._store.member_states(group.group_id, [group.owner_id])
+        owner = owner_states.get(group.owner_id)
+        if owner is not None and Role.OWNER in roles:
+            members.append(views.member_profile(owner, reader.user_id, standing, self._rulebook))
+        if Role.MEMBER in roles:
+            for user_id, since_ms in self._presence.newest_participants(group.group_id, newest):
+                if user_id != group.owner_id:
+                    members.append(_participant(user_id, since_ms))
+        return members[:limit]
+
+
+_NEWEST_PARTICIPANTS = 30
+
+
+def _participant(user_id: str, since_ms: int) -> MemberProfile:
+    return MemberProfile(
+        user_id=user_id,
+        role=Role.MEMBER,
+        join_time_ms=since_ms,
+        read_seq=0,
+        receive_option=ReceiveOption.ACCEPT_NOT_NOTIFY,
+        last_message_time_ms=0,
+        name_card="",
+        mute_until_ms=0,
+        custom={},
+    )
