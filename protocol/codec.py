@@ -14,9 +14,7 @@ import msgpack
 import msgspec
 
 from protocol.frames import ClientFrame, ServerFrame
-from protocol.limits import default_limits
-
-MAX_INTEGER: Final = 2**53 - 1
+from protocol.limits import MAX_INTEGER, default_limits
 
 
 class Malformed(Exception):

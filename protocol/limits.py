@@ -21,6 +21,9 @@ class LimitSpec(msgspec.Struct, frozen=True):
     may_be_off: bool = True
 
 
+MAX_INTEGER: Final = 2**53 - 1
+"""Integers of the protocol are within +-this: what every JSON reader can hold exactly."""
+
 _KIB: Final = 1024
 
 LIMITS: Final[Mapping[str, LimitSpec]] = {

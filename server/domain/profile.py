@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from protocol.codec import MAX_INTEGER
 from protocol.commands import AddCounters, DeleteAttributes, SetAttributes, UpdateGroup
 from protocol.errors import ErrorCode, Refused
 from protocol.events import ProfileChanged
+from protocol.limits import MAX_INTEGER
 from protocol.results import AttributesResult, CountersResult, VersionResult
 from server.domain import announcements, fields
 from server.domain.model import (

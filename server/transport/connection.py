@@ -7,21 +7,16 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as HttpRequest
 from websockets.protocol import State
 
 from protocol import codec as codecs
-from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
-from protocol.frames import Bye, Hello, Ping, Pong, Request
-from protocol.identifiers import is_request_id
-from protocol.results import ErrorBody
-from server.domain.refusals import error_body
+from protocol.errors import CloseCode, ConnectionRefused
+from protocol.frames import Bye
 from server.hub.session import Session
 from server.hub.wire import framed
-from server.service.access import Reader
-from server.service.dispatcher import Caller, bad_request
+from server.transport.conversation import Conversation
 from server.transport.wsprotocol import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -50,15 +45,14 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_address",
-        "_caller",
         "_codec",
         "_control_frames",
         "_control_window_s",
+        "_conversation",
         "_deadline",
         "_fragments",
         "_listener",
         "_phase",
-        "_session",
         "_transport",
         "_ws",
         "last_received_s",
@@ -72,8 +66,7 @@ class Connection(asyncio.Protocol):
         self._codec: codecs.Codec = codecs.JSON
         self._phase = Phase.HANDSHAKE
         self._address = ""
-        self._session: Session | None = None
-        self._caller: Caller | None = None
+        self._conversation: Conversation | None = None
         self._fragments: list[Frame] | None = None
         self._control_frames = 0
         self._control_window_s = 0.0
@@ -81,6 +74,11 @@ class Connection(asyncio.Protocol):
         self.last_received_s = 0.0
         self.paused_since_s: float | None = None
         self.paused_buffer_bytes = 0
+
+    @property
+    def session(self) -> Session | None:
+        """The session, from an accepted hello on."""
+        return None if self._conversation is None else self._conversation.session
 
     # What asyncio calls.
 
@@ -98,9 +96,9 @@ class Connection(asyncio.Protocol):
         """The peer is gone."""
         self._disarm()
         self._phase = Phase.CLOSING
-        if self._session is not None:
-            self._listener.hub.remove(self._session)
-        self._listener.closed(self, self._address, was_introduced=self._session is not None)
+        if (session := self.session) is not None:
+            self._listener.hub.remove(session)
+        self._listener.closed(self, self._address, was_introduced=self.session is not None)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
@@ -125,8 +123,8 @@ class Connection(asyncio.Protocol):
         self._listener.paused.add(self)
         if not self._transport.is_closing():
             self._transport.pause_reading()
-        if self._session is not None:
-            self._listener.catch_up.pause(self._session)
+        if (session := self.session) is not None:
+            self._listener.catch_up.pause(session)
 
     def resume_writing(self) -> None:
         """The peer has taken what it was sent."""
@@ -134,8 +132,8 @@ class Connection(asyncio.Protocol):
         self._listener.paused.discard(self)
         if not self._transport.is_closing():
             self._transport.resume_reading()
-        if self._session is not None:
-            self._listener.catch_up.resume(self._session)
+        if (session := self.session) is not None:
+            self._listener.catch_up.resume(session)
 
     # What the session calls.
 
@@ -148,8 +146,8 @@ class Connection(asyncio.Protocol):
         """See ``Sink.close``: bye, the close frame, and an end even if the peer does not answer."""
         if self._phase is Phase.CLOSING:
             return
-        if self._session is not None:
-            self._session.flush()
+        if (session := self.session) is not None:
+            session.flush()
         if self._ws.state is State.OPEN:
             bye = Bye(
                 code=why.code,
@@ -161,20 +159,17 @@ class Connection(asyncio.Protocol):
             self._ws.send_close(why.code, why.reason.encode()[:120].decode(errors="ignore"))
             self._send_protocol_data()
         self._phase = Phase.CLOSING
-        if self._session is not None:
-            self._listener.hub.remove(self._session)
+        if (session := self.session) is not None:
+            self._listener.hub.remove(session)
         if self._ws.state is State.CONNECTING:
             self._transport.abort()
             return
+        if self.paused_since_s is not None and not self._transport.is_closing():
+            self._transport.resume_reading()  # for the peer's close frame
         limit = "SLOW_CLOSE_MS" if why.code is CloseCode.TOO_SLOW else "CLOSE_MS"
         self._arm(self._listener.limits[limit], self._transport.abort)
 
     # What the listener's sweeps call.
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the peer has been welcomed and nobody closes."""
-        return self._phase is Phase.OPEN
 
     def unsent_bytes(self) -> int:
         """What the peer has not taken yet."""
@@ -214,6 +209,7 @@ class Connection(asyncio.Protocol):
         self._ws.send_response(response)
         if response.status_code == 101:
             self._codec = self._ws.codec
+            self._conversation = Conversation(self._listener, self, self._codec)
             self._phase = Phase.HELLO
         else:
             self._phase = Phase.CLOSING
@@ -234,7 +230,7 @@ class Connection(asyncio.Protocol):
             if is_binary != self._codec.is_binary:
                 kind = "binary" if self._codec.is_binary else "text"
                 raise codecs.Malformed(f"{self._codec.subprotocol} is sent in {kind} frames")
-            self._message(data)
+            self._converse(data)
         except codecs.Malformed as error:
             self.close(ConnectionRefused(CloseCode.MALFORMED, str(error)[:120]))
         except ConnectionRefused as why:
@@ -242,6 +238,16 @@ class Connection(asyncio.Protocol):
         except Exception:
             log.exception("a message could not be handled")
             self.close(ConnectionRefused(CloseCode.INTERNAL))
+
+    def _converse(self, data: bytes) -> None:
+        conversation = self._conversation
+        assert conversation is not None  # there is one from the handshake on
+        was_unknown = conversation.session is None
+        conversation.receive(data)
+        if was_unknown and conversation.session is not None:
+            self._disarm()
+            self._phase = Phase.OPEN
+            self._listener.addresses.introduce(self._address)
 
     def _assembled(self, frame: Frame) -> tuple[bool, bytes] | None:
         """A whole message as (is binary, bytes), or None until its last fragment is here."""
@@ -257,83 +263,6 @@ class Connection(asyncio.Protocol):
         fragments, self._fragments = self._fragments, None
         data = b"".join(fragment.data for fragment in fragments)
         return fragments[0].opcode is Opcode.BINARY, data
-
-    def _message(self, data: bytes) -> None:
-        try:
-            value = self._codec.decode(data, self._listener.value_limits)
-        except codecs.OutOfBounds as error:
-            self._refuse(error.request_id, Refused(ErrorCode.BAD_REQUEST, error.message))
-            return
-        try:
-            frame = codecs.to_client_frame(value)
-        except msgspec.ValidationError as error:
-            if self._phase is Phase.HELLO and _lacks_signature(value):
-                raise ConnectionRefused(
-                    CloseCode.NOT_AUTHENTICATED, "hello has no user_sig", error_code=70002
-                ) from error
-            self._refuse(codecs.request_id_of(value), bad_request(error, "message"))
-            return
-        if self._phase is Phase.HELLO:
-            if not isinstance(frame, Hello):
-                raise ConnectionRefused(CloseCode.MALFORMED, "the first message must be hello")
-            self._hello(frame)
-        elif isinstance(frame, Request):
-            self._request(frame)
-        elif isinstance(frame, Ping):
-            self._pong()
-        else:
-            raise ConnectionRefused(CloseCode.MALFORMED, "hello was said already")
-
-    def _hello(self, hello: Hello) -> None:
-        listener = self._listener
-        identity = listener.authenticator.identify(hello)
-        self._disarm()
-        session = Session(
-            session_id=listener.tokens.token(),
-            user_id=identity.user_id,
-            device_id=hello.device_id,
-            platform=hello.platform[:_PLATFORM_CHARACTERS],
-            connected_ms=listener.clock.now_ms(),
-            codec=self._codec,
-            sink=self,
-        )
-        reader = Reader(identity.user_id, identity.is_app_admin, session.session_id)
-        gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
-        self._caller = Caller(reader, gate, self._reply)
-        self._session = session
-        self._phase = Phase.OPEN
-        listener.addresses.introduce(self._address)
-        listener.catch_up.attach(session, hello)
-
-    def _request(self, request: Request) -> None:
-        caller = self._caller
-        assert caller is not None  # there is one from hello on
-        try:
-            self._listener.dispatcher.handle(request, caller)
-        except Refused as refusal:
-            self._refuse(None, refusal)
-        most = self._listener.limits["RATE_WARNINGS"]
-        if most and caller.gate.refusals > most:
-            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
-
-    def _refuse(self, request_id: str | None, refusal: Refused) -> None:
-        """Answer a wrong message; one that cannot be answered closes the connection."""
-        if self._phase is not Phase.OPEN or request_id is None or not is_request_id(request_id):
-            raise ConnectionRefused(CloseCode.MALFORMED, refusal.message[:120])
-        self._reply(request_id, None, error_body(refusal))
-
-    def _reply(self, request_id: str, result: object, error: ErrorBody | None) -> None:
-        if self._session is not None:
-            self._listener.hub.reply(self._session, request_id, result, error)
-
-    def _pong(self) -> None:
-        session = self._session
-        assert session is not None  # there is one from hello on
-        hub = self._listener.hub
-        session.put_frame(
-            Pong(cursor=hub.cursor_of(session), server_time_ms=self._listener.clock.now_ms())
-        )
-        hub.mark_dirty(session)
 
     def _count_control_frame(self) -> None:
         """A flood of control frames is answered by nobody but the kernel."""
@@ -357,8 +286,8 @@ class Connection(asyncio.Protocol):
                 if self._transport.can_write_eof() and not self._transport.is_closing():
                     self._transport.write_eof()
                 self._arm(self._listener.limits["CLOSE_MS"], self._transport.abort)
-                if self._session is not None:
-                    self._listener.hub.remove(self._session)
+                if (session := self.session) is not None:
+                    self._listener.hub.remove(session)
 
     def _hello_is_late(self) -> None:
         self.close(ConnectionRefused(CloseCode.TOO_SLOW, "no hello in time"))
@@ -374,12 +303,3 @@ class Connection(asyncio.Protocol):
 
 
 _MOST_FRAGMENTS: Final = 256
-_PLATFORM_CHARACTERS: Final = 32
-
-
-def _lacks_signature(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("type") == "hello"
-        and not isinstance(value.get("user_sig"), str)
-    )

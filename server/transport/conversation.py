@@ -1,0 +1,126 @@
+"""What is said on a connection: hello first, then requests and pings. No sockets here."""
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from protocol.codec import Codec, OutOfBounds, request_id_of, to_client_frame
+from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
+from protocol.frames import Hello, Ping, Pong, Request
+from protocol.identifiers import is_request_id
+from protocol.results import ErrorBody
+from server.domain.refusals import error_body
+from server.hub.session import Session, Sink
+from server.service.access import Reader
+from server.service.dispatcher import Caller, bad_request
+
+if TYPE_CHECKING:
+    from server.transport.listener import Listener
+
+_PLATFORM_CHARACTERS: Final = 32
+
+
+class Conversation:
+    """The messages of one connection, from its handshake on.
+
+    ``session`` is None until the hello is accepted.
+
+    Args:
+        sink: where the session's bytes go.
+        codec: what the handshake agreed on.
+    """
+
+    __slots__ = ("_caller", "_codec", "_listener", "_sink", "session")
+
+    def __init__(self, listener: "Listener", sink: Sink, codec: Codec) -> None:
+        self._listener = listener
+        self._sink = sink
+        self._codec = codec
+        self._caller: Caller | None = None
+        self.session: Session | None = None
+
+    def receive(self, data: bytes) -> None:
+        """Take one message of the client.
+
+        Raises:
+            protocol.codec.Malformed: the bytes are no message.
+            ConnectionRefused: the connection cannot go on after this message.
+        """
+        try:
+            value = self._codec.decode(data, self._listener.value_limits)
+        except OutOfBounds as error:
+            self._refuse(error.request_id, Refused(ErrorCode.BAD_REQUEST, error.message))
+            return
+        try:
+            frame = to_client_frame(value)
+        except msgspec.ValidationError as error:
+            if self.session is None and _lacks_signature(value):
+                raise ConnectionRefused(
+                    CloseCode.NOT_AUTHENTICATED, "hello has no user_sig", error_code=70002
+                ) from error
+            self._refuse(request_id_of(value), bad_request(error, "message"))
+            return
+        if self.session is None:
+            if not isinstance(frame, Hello):
+                raise ConnectionRefused(CloseCode.MALFORMED, "the first message must be hello")
+            self._hello(frame)
+        elif isinstance(frame, Request):
+            self._request(frame)
+        elif isinstance(frame, Ping):
+            self._pong(self.session)
+        else:
+            raise ConnectionRefused(CloseCode.MALFORMED, "hello was said already")
+
+    def _hello(self, hello: Hello) -> None:
+        listener = self._listener
+        identity = listener.authenticator.identify(hello)
+        session = Session(
+            session_id=listener.tokens.token(),
+            user_id=identity.user_id,
+            device_id=hello.device_id,
+            platform=hello.platform[:_PLATFORM_CHARACTERS],
+            connected_ms=listener.clock.now_ms(),
+            codec=self._codec,
+            sink=self._sink,
+        )
+        reader = Reader(identity.user_id, identity.is_app_admin, session.session_id)
+        gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
+        self._caller = Caller(reader, gate, self._reply)
+        self.session = session
+        listener.catch_up.attach(session, hello)
+
+    def _request(self, request: Request) -> None:
+        caller = self._caller
+        assert caller is not None  # there is one from hello on
+        try:
+            self._listener.dispatcher.handle(request, caller)
+        except Refused as refusal:
+            self._refuse(None, refusal)
+        most = self._listener.limits["RATE_WARNINGS"]
+        if most and caller.gate.refusals > most:
+            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
+
+    def _refuse(self, request_id: str | None, refusal: Refused) -> None:
+        """Answer a wrong message; one that cannot be answered ends the connection."""
+        if self.session is None or request_id is None or not is_request_id(request_id):
+            raise ConnectionRefused(CloseCode.MALFORMED, refusal.message[:120])
+        self._reply(request_id, None, error_body(refusal))
+
+    def _reply(self, request_id: str, result: object, error: ErrorBody | None) -> None:
+        if self.session is not None:
+            self._listener.hub.reply(self.session, request_id, result, error)
+
+    def _pong(self, session: Session) -> None:
+        hub = self._listener.hub
+        session.put_frame(
+            Pong(cursor=hub.cursor_of(session), server_time_ms=self._listener.clock.now_ms())
+        )
+        hub.mark_dirty(session)
+
+
+def _lacks_signature(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.get("type") == "hello"
+        and not isinstance(value.get("user_sig"), str)
+    )
