@@ -98,12 +98,12 @@ class Calls:
         if call.id in self._waiting or sent not in (None, call.data):
             raise ValueError(f"a call with the request id {call.id!r} is in flight")
         self._waiting[call.id] = call
-        if sent is None:
-            heapq.heappush(self._to_send, (call.number, call.id))
+        heapq.heappush(self._to_send, (call.number, call.id))
 
     def abandon(self, call: Call) -> None:
         """Forget ``call``: nobody waits for its reply any more."""
-        self._waiting.pop(call.id, None)
+        if self._waiting.get(call.id) is call:  # not another one that repeats it
+            del self._waiting[call.id]
 
     def take_next(self, limit: int) -> Call | None:
         """The call to send now, from now on in flight; None when none waits or ``limit`` are.

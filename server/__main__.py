@@ -50,7 +50,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
     for name, setting in SETTINGS.items():
         flag = "--" + name.replace("_", "-")
-        if name == "behind_proxy":
+        if name in ("behind_proxy", "require_known_users"):
             parser.add_argument(
                 flag, action="store_const", const="true", default=None, help=setting.meaning
             )

@@ -71,7 +71,7 @@ class Server:
             shard=SHARD,
         )
         queries = Queries(store, hub, self._rulebook)
-        self._dispatcher = Dispatcher(self._executor, queries, self._clock)
+        self._dispatcher = Dispatcher(self._executor, queries, self._clock, rulebook)
         self._catch_up = CatchUp(
             hub=hub,
             store=store,
@@ -210,6 +210,7 @@ def _rulebook(settings: Settings) -> Rulebook:
             types=settings.types,
             group_fields=settings.group_fields,
             member_fields=settings.member_fields,
+            requires_known_users=settings.require_known_users,
         )
     except ValueError as error:
         raise config.SettingsRefused(f"the configuration file: {error}") from error

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sdkappid: int = 1400000000
     admins: tuple[str, ...] = ("administrator",)
     behind_proxy: bool = False
+    require_known_users: bool = False
     tls_cert: str = ""
     tls_key: str = ""
     log_level: str = "INFO"
@@ -99,6 +100,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "sdkappid": Setting(_integer, "the app's number in tokens"),
     "admins": Setting(_names, "user IDs of the operator's accounts, comma separated"),
     "behind_proxy": Setting(_boolean, "a proxy ends TLS and names clients in X-Forwarded-For"),
+    "require_known_users": Setting(
+        _boolean, "only users who have logged in once can be added to groups"
+    ),
     "tls_cert": Setting(str, "PEM file with the certificate chain"),
     "tls_key": Setting(str, "PEM file with the certificate's key"),
     "log_level": Setting(_level, "DEBUG, INFO, WARNING or ERROR"),

@@ -167,7 +167,7 @@ def _approve(
     if state.members.get(user_id) is not None:
         raise Refused(ErrorCode.ALREADY_MEMBER, user_id=user_id)
     seats = seats_left(group, group.member_count)
-    refused = admit(rulebook, user_id, state.group_counts, seats=seats)
+    refused = admit(rulebook, user_id, state, seats=seats)
     if refused is not None:
         raise refused
     after = arrivals.grown(group, 1)

@@ -119,7 +119,7 @@ def _check_quotas(
     most_per_day = rulebook.limit("GROUPS_PER_DAY")
     if traits.counts_for_the_day and most_per_day is not None:
         _check_day(state.groups_today, most_per_day)
-    refused = admit(rulebook, actor.user_id, state.group_counts)
+    refused = admit(rulebook, actor.user_id, state)
     if refused is not None:
         raise refused
 
@@ -195,7 +195,7 @@ def _initial_members(
         refused = _refused_initial(rulebook, command.type, wanted) or admit(
             rulebook,
             wanted.user_id,
-            state.group_counts,
+            state,
             seats=seats_left(group, 1 + len(added)),
         )
         if refused is not None:

@@ -26,6 +26,7 @@ from protocol.commands import (
     UpdateMember,
 )
 from server.domain import (
+    admission,
     applications,
     creation,
     invitations,
@@ -35,7 +36,7 @@ from server.domain import (
     messages,
     profile,
 )
-from server.domain.jobs import RecycleGroup
+from server.domain.jobs import RecognizeUser, RecycleGroup
 from server.domain.model import Actor, Decision, Slice
 from server.domain.rules import Rulebook
 
@@ -126,6 +127,10 @@ def _of_nobody(command: RecycleGroup, _actor: Actor) -> Needs:
     return Needs(group_id=command.group_id)
 
 
+def _of_newcomer(_command: RecognizeUser, actor: Actor) -> Needs:
+    return Needs(counted_user_ids=[actor.user_id])
+
+
 def _of_transfer(command: TransferGroup, actor: Actor) -> Needs:
     return Needs(
         group_id=command.group_id,
@@ -211,6 +216,7 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     CreateGroup: _Case(_of_create, creation.create_group),
     DisbandGroup: _Case(_of_actor, lifecycle.disband_group),
     TransferGroup: _Case(_of_transfer, lifecycle.transfer_group),
+    RecognizeUser: _Case(_of_newcomer, admission.recognize_user),
     RecycleGroup: _Case(_of_nobody, lifecycle.recycle_group),
     UpdateGroup: _Case(_of_actor, profile.update_group),
     SetAttributes: _Case(_of_attributes, profile.set_attributes),

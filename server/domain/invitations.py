@@ -52,7 +52,7 @@ def invite_members(
             results.append(MemberResult(user_id=user_id, result=MemberResultKind.ALREADY_MEMBER))
             continue
         seats = seats_left(group, group.member_count + len(added))
-        refused = admit(rulebook, user_id, state.group_counts, seats=seats)
+        refused = admit(rulebook, user_id, state, seats=seats)
         if refused is None and waits_for is not None:
             refused = _refused_wait(rulebook, len(waiting))
         if refused is not None:

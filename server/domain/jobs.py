@@ -3,6 +3,10 @@
 from protocol.commands import ChangingCommand
 
 
+class RecognizeUser(ChangingCommand, frozen=True, kw_only=True):
+    """Remember that the actor has logged in, where users must be known."""
+
+
 class RecycleGroup(ChangingCommand, frozen=True, kw_only=True):
     """Close a group that nobody has used for long."""
 

@@ -66,7 +66,7 @@ def join_group(
             need=ApplyJoinOption.FREE_ACCESS,
         )
     seats = seats_left(group, group.member_count)
-    refused = admit(rulebook, actor.user_id, state.group_counts, seats=seats)
+    refused = admit(rulebook, actor.user_id, state, seats=seats)
     if refused is not None:
         raise refused
     if group.apply_join_option is ApplyJoinOption.NEED_PERMISSION:

@@ -1,6 +1,6 @@
 """The nouns of the rules: groups, members, who acts, what is decided, what is told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -105,6 +105,13 @@ class ApplicationsSeen(msgspec.Struct, frozen=True, kw_only=True):
     up_to_ms: int
 
 
+class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A user who has logged in or was imported; kept only where users must be known."""
+
+    user_id: str
+    since_ms: int
+
+
 class GroupKey(msgspec.Struct, frozen=True):
     """Names a Group row."""
 
@@ -149,6 +156,12 @@ class ApplicationsSeenKey(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class KnownUserKey(msgspec.Struct, frozen=True):
+    """Names a KnownUser row."""
+
+    user_id: str
+
+
 RowKey = (
     GroupKey
     | MemberKey
@@ -157,8 +170,11 @@ RowKey = (
     | CountersKey
     | ApplicationKey
     | ApplicationsSeenKey
+    | KnownUserKey
 )
-Row = Group | Member | Remembered | Attributes | Counters | Application | ApplicationsSeen
+Row = (
+    Group | Member | Remembered | Attributes | Counters | Application | ApplicationsSeen | KnownUser
+)
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -186,12 +202,14 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     and admins of the groups in those lists. ``entry`` is the one that is to be recalled. ``cases`` has, for
     each application that is to be handled, the application and a slice of its group.
     ``participant_count`` is how many take part now in a group that stores no membership.
+    ``known_users`` are those of them who are known, None where every user ID will do.
     ``fresh_token`` is random text for an ID that the decision gives.
     """
 
     group: Group | None
     members: Mapping[str, Member | None] = {}
     group_counts: Mapping[str, int] = {}
+    known_users: Collection[str] | None = None
     groups_today: int = 0
     remembered: Mapping[str, Remembered | None] = {}
     attributes: Attributes | None = None

@@ -20,6 +20,7 @@ def configured_rulebook(
     types: Mapping[str, Any],
     group_fields: Mapping[str, Any],
     member_fields: Mapping[str, Any],
+    requires_known_users: bool = False,
 ) -> Rulebook:
     """The rulebook in force.
 
@@ -28,6 +29,7 @@ def configured_rulebook(
         types: type name -> ``{"rights": {operation: right}, "traits": {trait: value}}``.
         group_fields: key -> ``{"read": level, "write": level}``.
         member_fields: the same for the custom fields of members.
+        requires_known_users: whether only users who have logged in can be added to groups.
 
     Raises:
         ValueError: something is unknown or makes no sense; the message names the place.
@@ -55,6 +57,7 @@ def configured_rulebook(
         limits=limits,
         group_fields=_fields(group_fields, limits["GROUP_CUSTOM_KEYS"], "group_fields"),
         member_fields=_fields(member_fields, limits["MEMBER_CUSTOM_KEYS"], "member_fields"),
+        requires_known_users=requires_known_users,
     )
 
 

@@ -258,6 +258,7 @@ class Rulebook(msgspec.Struct, frozen=True, kw_only=True):
     limits: Mapping[str, int] = msgspec.field(default_factory=default_limits)
     group_fields: Mapping[str, FieldRule] = {}
     member_fields: Mapping[str, FieldRule] = {}
+    requires_known_users: bool = False
 
     def require(self, operation: Operation, group_type: GroupType, standing: Standing) -> None:
         """Return if ``standing`` may do ``operation`` in a group of ``group_type``.

@@ -21,6 +21,8 @@ from server.domain.model import (
     Entry,
     Group,
     GroupKey,
+    KnownUser,
+    KnownUserKey,
     Member,
     MemberKey,
     ReadState,
@@ -30,6 +32,7 @@ from server.domain.model import (
     Slice,
     groups_of_day_counter,
 )
+from server.domain.rules import Rulebook
 from server.service.ports import Presence, RequestKey, Version, WriteSet
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -55,9 +58,17 @@ class BatchView:
         rows: every row that any command of the batch needs, as read from the store.
         extras: what else they need.
         presence: who takes part in groups that store no membership.
+        rulebook: whether users must be known.
     """
 
-    def __init__(self, rows: Mapping[RowKey, Version], extras: Extras, presence: Presence) -> None:
+    def __init__(
+        self,
+        rows: Mapping[RowKey, Version],
+        extras: Extras,
+        presence: Presence,
+        rulebook: Rulebook,
+    ) -> None:
+        self._requires_known_users = rulebook.requires_known_users
         self._rows = dict(rows)
         self._extras = extras
         self._group_counts = dict(extras.group_counts)
@@ -125,7 +136,10 @@ class BatchView:
     def _slice(self, needs: Needs, seen: dict[RowKey, int]) -> Slice:
         if needs.group_id is None:
             return Slice(
-                group=None, seen=self._seen_mark(needs, seen), group_counts=self._counted(needs)
+                group=None,
+                seen=self._seen_mark(needs, seen),
+                group_counts=self._counted(needs),
+                known_users=self._known_users(needs, seen),
             )
         group_id = needs.group_id
         group = self._look(GroupKey(group_id), Group, seen)
@@ -150,6 +164,7 @@ class BatchView:
             pending=self._extras.pending,
             handlers_of=self._extras.handlers_of,
             participant_count=self._participant_count(group),
+            known_users=self._known_users(needs, seen),
             group_counts=self._counted(needs),
         )
 
@@ -183,6 +198,15 @@ class BatchView:
 
     def _counted(self, needs: Needs) -> dict[str, int]:
         return {user: self._group_counts.get(user, 0) for user in needs.counted_user_ids}
+
+    def _known_users(self, needs: Needs, seen: dict[RowKey, int]) -> set[str] | None:
+        if not self._requires_known_users:
+            return None
+        return {
+            user_id
+            for user_id in needs.counted_user_ids
+            if self._look(KnownUserKey(user_id), KnownUser, seen) is not None
+        }
 
     def _seen_mark(self, needs: Needs, seen: dict[RowKey, int]) -> ApplicationsSeen | None:
         if needs.seen_by is None:

@@ -17,7 +17,10 @@ from protocol.frames import Request
 from protocol.identifiers import is_request_id
 from protocol.methods import METHODS, Method
 from protocol.results import ErrorBody
+from server.domain.jobs import RecognizeUser
+from server.domain.model import Actor
 from server.domain.refusals import error_body
+from server.domain.rules import Rulebook
 from server.service.access import Reader
 from server.service.executor import Executor
 from server.service.gates import ConnectionGate, actor_of
@@ -51,11 +54,21 @@ class Caller:
 class Dispatcher:
     """Answers requests, each exactly once through ``caller.reply``."""
 
-    def __init__(self, executor: Executor, queries: Queries, clock: Clock) -> None:
+    def __init__(
+        self, executor: Executor, queries: Queries, clock: Clock, rulebook: Rulebook
+    ) -> None:
+        self._rulebook = rulebook
         self._executor = executor
         self._queries = queries
         self._clock = clock
         self._reads: set[asyncio.Task[None]] = set()
+
+    def recognize(self, user_id: str) -> None:
+        """A user has logged in; remembered where users must be known."""
+        if self._rulebook.requires_known_users:
+            self._executor.submit(
+                RecognizeUser(), Actor(user_id), None, b"", lambda _result, _refused: None
+            )
 
     def handle(self, request: Request, caller: Caller) -> None:
         """Take a request; its answer comes by ``caller.reply``, perhaps before this returns.

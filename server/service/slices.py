@@ -16,6 +16,7 @@ from server.domain.model import (
     Entry,
     Group,
     GroupKey,
+    KnownUserKey,
     MemberKey,
     ReadState,
     RememberedKey,
@@ -65,6 +66,12 @@ class SliceLoader:
             Unavailable, OutcomeUnknown: from the store.
         """
         plain = dict.fromkeys(key for needs in all_needs for key in _plain_keys(needs))
+        if self._rulebook.requires_known_users:
+            plain.update(
+                (KnownUserKey(user_id), None)
+                for needs in all_needs
+                for user_id in needs.counted_user_ids
+            )
         rows = await self._load(plain)
         late = dict.fromkeys(
             key
@@ -74,7 +81,7 @@ class SliceLoader:
         )
         rows.update(await self._load([key for key in late if key not in rows]))
         extras = await self._extras(all_needs, rows, now_ms)
-        return BatchView(rows, extras, self._presence)
+        return BatchView(rows, extras, self._presence, self._rulebook)
 
     async def _load(self, keys: Collection[RowKey]) -> dict[RowKey, Version]:
         rows: dict[RowKey, Version] = {}
@@ -154,6 +161,8 @@ class SliceLoader:
             for user_id in (*needs.member_ids, application.user_id):
                 keys[MemberKey(group_id, user_id)] = None
             keys[RememberedKey(group_id, application.user_id)] = None
+            if self._rulebook.requires_known_users:
+                keys[KnownUserKey(application.user_id)] = None
         rows.update(await self._load(keys))
         return applications
 

@@ -19,6 +19,8 @@ from server.domain.model import (
     Entry,
     Group,
     GroupKey,
+    KnownUser,
+    KnownUserKey,
     Member,
     MemberKey,
     Remembered,
@@ -47,6 +49,7 @@ _ROW_OF: Final[Mapping[type[RowKey], msgspec.json.Decoder[Row]]] = {
     CountersKey: msgspec.json.Decoder(Counters),
     ApplicationKey: msgspec.json.Decoder(Application),
     ApplicationsSeenKey: msgspec.json.Decoder(ApplicationsSeen),
+    KnownUserKey: msgspec.json.Decoder(KnownUser),
 }
 _entry: Final = msgspec.json.Decoder(Entry)
 _page: Final = msgspec.json.Decoder(list[tuple[int, int, Entry]])
@@ -79,6 +82,8 @@ def name_of(key: RowKey) -> tuple[str, str, str]:
             return ("application", application_id, "")
         case ApplicationsSeenKey(user_id):
             return ("seen", "", user_id)
+        case KnownUserKey(user_id):
+            return ("known", "", user_id)
 
 
 def invitee_of(application: Application) -> str | None:

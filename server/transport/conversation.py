@@ -87,6 +87,7 @@ class Conversation:
         gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
         self._caller = Caller(reader, gate, self._reply)
         self.session = session
+        listener.dispatcher.recognize(identity.user_id)
         listener.catch_up.attach(session, hello)
 
     def _request(self, request: Request) -> None:
