@@ -26,7 +26,7 @@ class Hello(_FromClient, frozen=True, tag="hello"):
     user_id: str
     user_sig: str
     device_id: str
-    platform: str
+    platform: str = ""
     client: str = ""
     cursor: str | None = None
 

@@ -50,6 +50,9 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
         50, "per second", "pings and pongs of one connection; more are a flood and end it"
     ),
     "DEVICES_PER_USER": LimitSpec(16, "devices", "one more replaces the oldest, 4409", True),
+    "DEVICES_PER_PLATFORM": LimitSpec(
+        0, "devices", "of one user on one platform; one more replaces the oldest of it", True
+    ),
     "CONNECTIONS_PER_ADDRESS": LimitSpec(0, "connections", "from one address"),
     "UNAUTHENTICATED_PER_ADDRESS": LimitSpec(
         100, "connections", "from one address that have not said hello"

@@ -21,7 +21,7 @@ class Nothing(Result, frozen=True):
     """The result of methods that have nothing to tell."""
 
 
-class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     """A refusal as it travels (``protocol.md``, Requests and replies)."""
 
     code: int

@@ -190,6 +190,11 @@ async def serve(settings: Settings) -> int:
         OSError: an address cannot be listened on.
     """
     rulebook = _rulebook(settings)
+    if "://" in settings.data:
+        raise config.SettingsRefused(
+            f"data is {settings.data.partition('://')[0]}://...; this version stores in a "
+            "directory (SQLite) only"
+        )
     try:
         store = await open_sqlite(Path(settings.data))
     except StoreRefused as error:

@@ -146,13 +146,8 @@ class Hub:
     def add(self, session: Session) -> Feed:
         """A device has said hello: it replaces its own older connection, and one too many goes."""
         feed = self.rooms.open(session.user_id)
-        replaced = [other for other in feed.sessions if other.device_id == session.device_id]
-        most = self._rulebook.limit("DEVICES_PER_USER")
         feed.add(session)
-        if most is not None:
-            others = [other for other in feed.sessions if other not in replaced]
-            replaced.extend(others[: max(0, len(others) - most)])
-        for other in replaced:
+        for other in self._replaced_by(session, feed):
             self._let_go(feed, other)
             same = other.device_id == session.device_id
             other.sink.close(
@@ -162,6 +157,27 @@ class Hub:
                 )
             )
         return feed
+
+    def _replaced_by(self, session: Session, feed: Feed) -> list[Session]:
+        """The own older connection of the device, and the oldest that are one too many."""
+        replaced = [
+            other
+            for other in feed.sessions
+            if other.device_id == session.device_id and other is not session
+        ]
+        limit = self._rulebook.limit
+        for most, platform in (
+            (limit("DEVICES_PER_PLATFORM"), session.platform),
+            (limit("DEVICES_PER_USER"), None),
+        ):
+            rest = [
+                other
+                for other in feed.sessions
+                if other not in replaced and platform in (None, other.platform)
+            ]
+            if most is not None:
+                replaced += rest[: max(0, len(rest) - most)]
+        return replaced
 
     def remove(self, session: Session) -> None:
         """The connection is gone. May be called more than once."""

@@ -91,6 +91,16 @@ class ClosedInterval(msgspec.Struct, frozen=True):
     discards: bool | None = None
 
 
+class ChangedInterval(msgspec.Struct):
+    """What became of a membership that was open before this batch and still is.
+
+    ``discards`` is None where the member has not chosen anew.
+    """
+
+    changed: int
+    discards: bool | None = None
+
+
 class Mark(msgspec.Struct):
     """What a member has said and read; whoever has none has one of zeros.
 
@@ -115,19 +125,17 @@ class RememberedRequest(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct):
     """What a batch writes, each thing once, as the whole batch leaves it.
 
-    To be applied in the order of the fields: ``closed`` intervals end, then ``opened`` ones begin,
-    then ``rows`` are put, and so on; ``redactions`` find the entries of this batch too. A mark
-    that is None is removed. ``read`` has the change numbers of the open memberships whose read
-    position may have moved.
+    To be applied in the order of the fields: intervals end before others begin, and
+    ``redactions`` find the entries of this batch too. A mark that is None is removed.
     """
 
     position: int
     change: int
     closed: dict[MemberKey, ClosedInterval] = {}
+    changed: dict[MemberKey, ChangedInterval] = {}
     opened: list[OpenedInterval] = []
     rows: dict[RowKey, PutRow] = {}
     marks: dict[MemberKey, Mark | None] = {}
-    read: dict[MemberKey, int] = {}
     logs: dict[str, LogHead] = {}
     entries: list[tuple[str, Committed]] = []
     redactions: list[Redaction] = []

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from protocol.vocabulary import EventKind
-from server.domain.model import GroupKey, Member, MemberKey, Redaction, Row, RowKey
+from server.domain.model import GroupKey, MemberKey, Redaction, Row, RowKey
 from server.service.ports import Committed, RequestKey, Version
 from server.storage.changes import (
     Changes,
@@ -19,7 +19,6 @@ from server.storage.changes import (
     RememberedRequest,
     Touched,
     View,
-    discards,
     group_log,
 )
 from server.storage.records import decode_page, encode_entry, with_data
@@ -162,6 +161,12 @@ class Tables:
     def _apply_intervals(self, changes: Changes) -> None:
         for key, end in changes.closed.items():
             self._close_interval(key, end)
+        for key, changed in changes.changed.items():
+            interval = self._open_interval(key)
+            if interval is not None:
+                interval.changed = changed.changed
+                if changed.discards is not None:
+                    interval.discards = changed.discards
         for opened in changes.opened:
             self.intervals[opened.key.user_id].append(
                 Interval(
@@ -172,10 +177,6 @@ class Tables:
                     opened.changed,
                 )
             )
-        for key, change in changes.read.items():
-            interval = self._open_interval(key)
-            if interval is not None:
-                interval.changed = change
 
     def _open_interval(self, key: MemberKey) -> Interval | None:
         for interval in self.intervals.get(key.user_id, ()):
@@ -200,12 +201,8 @@ class Tables:
         self.rows[key] = Version(put.position, put.row)
         if isinstance(key, GroupKey):
             self.changed_ms[key.group_id] = put.at_ms
-        elif isinstance(key, MemberKey) and isinstance(put.row, Member):
+        elif isinstance(key, MemberKey):
             self.members[key.group_id].add(key.user_id)
-            interval = self._open_interval(key)
-            if interval is not None:
-                interval.discards = discards(put.row)
-                interval.changed = put.change
 
     def _apply_mark(self, key: MemberKey, mark: Mark | None) -> None:
         known = self.marks.get(key)

@@ -35,6 +35,7 @@ from server.service.ports import (
     WriteSet,
 )
 from server.storage.changes import (
+    ChangedInterval,
     Changes,
     ClosedInterval,
     LogHead,
@@ -249,9 +250,10 @@ class _Numbering:
             interval.left_position = position
             interval.changed = self.changes.change
         elif key not in self.changes.closed:
-            put = self.changes.rows.get(key)
-            chosen = discards(put.row) if put and isinstance(put.row, Member) else None
-            self.changes.closed[key] = ClosedInterval(position, self.changes.change, chosen)
+            before = self.changes.changed.pop(key, None)
+            self.changes.closed[key] = ClosedInterval(
+                position, self.changes.change, before.discards if before else None
+            )
 
     def _put(self, key: RowKey, row: Row | None, at_ms: int) -> None:
         changes = self.changes
@@ -261,10 +263,19 @@ class _Numbering:
         elif isinstance(key, MemberKey):
             if row is None:
                 changes.marks[key] = None
-            interval = self._open.get(key)
-            if interval is not None and isinstance(row, Member):
-                interval.discards = discards(row)
-                interval.changed = changes.change
+            elif isinstance(row, Member):
+                self._change_interval(key, discards(row))
+
+    def _change_interval(self, key: MemberKey, chosen: bool | None) -> None:
+        """The member's own state changes, and with ``chosen`` whether messages are discarded."""
+        interval: OpenedInterval | ChangedInterval | None = self._open.get(key)
+        if interval is None and key in self.changes.closed:
+            return
+        if interval is None:
+            interval = self.changes.changed.setdefault(key, ChangedInterval(0))
+        interval.changed = self.changes.change
+        if chosen is not None:
+            interval.discards = chosen
 
     def _note_spoke(
         self, write_set: WriteSet, spoke: Spoke, committed: Sequence[Committed]
@@ -280,11 +291,7 @@ class _Numbering:
         key = MemberKey(reads.group_id, reads.user_id)
         mark = self._mark(key)
         mark.read_seq = max(mark.read_seq, reads.seq)
-        interval = self._open.get(key)
-        if interval is not None:
-            interval.changed = self.changes.change
-        else:
-            self.changes.read[key] = self.changes.change
+        self._change_interval(key, None)
 
     def _mark(self, key: MemberKey) -> Mark:
         mark = self.changes.marks.get(key)

@@ -65,25 +65,27 @@ def decode_row(key: RowKey, text: str | bytes | msgspec.Raw) -> Row:
     return _ROW_OF[type(key)].decode(text)
 
 
+_KIND_OF: Final[Mapping[type[RowKey], str]] = {
+    GroupKey: "group",
+    MemberKey: "member",
+    RememberedKey: "remembered",
+    AttributesKey: "attributes",
+    CountersKey: "counters",
+    ApplicationKey: "application",
+    ApplicationsSeenKey: "seen",
+}
+
+
 def name_of(key: RowKey) -> tuple[str, str, str]:
     """Kind, group (or application) and user that name a row; "" for what its key does not have."""
-    match key:
-        case GroupKey(group_id):
-            return ("group", group_id, "")
-        case MemberKey(group_id, user_id):
-            return ("member", group_id, user_id)
-        case RememberedKey(group_id, user_id):
-            return ("remembered", group_id, user_id)
-        case AttributesKey(group_id):
-            return ("attributes", group_id, "")
-        case CountersKey(group_id):
-            return ("counters", group_id, "")
-        case ApplicationKey(application_id):
-            return ("application", application_id, "")
-        case ApplicationsSeenKey(user_id):
-            return ("seen", "", user_id)
-        case KnownUserKey(user_id):
-            return ("known", "", user_id)
+    kind = _KIND_OF[type(key)]
+    if isinstance(key, ApplicationKey):
+        return (kind, key.application_id, "")
+    if isinstance(key, ApplicationsSeenKey):
+        return (kind, "", key.user_id)
+    if isinstance(key, MemberKey | RememberedKey):
+        return (kind, key.group_id, key.user_id)
+    return (kind, key.group_id, "")
 
 
 def invitee_of(application: Application) -> str | None:

@@ -16,7 +16,7 @@ from server.domain.model import (
     RowKey,
 )
 from server.storage.bulk import ManyRows
-from server.storage.changes import Changes, PutRow, discards
+from server.storage.changes import Changes, PutRow
 from server.storage.records import encode_entry, encode_row, invitee_of, name_of, with_data
 from server.storage.sqlite_queries import ENTRY_AT
 
@@ -132,6 +132,14 @@ def _write_intervals(connection: sqlite3.Connection, changes: Changes) -> None:
                 for key, end in changes.closed.items()
             ],
         )
+    if changes.changed:
+        connection.executemany(
+            CHANGE_INTERVAL,
+            [
+                (interval.discards, interval.changed, key.user_id, key.group_id)
+                for key, interval in changes.changed.items()
+            ],
+        )
     OPEN_INTERVAL.run(
         connection,
         [
@@ -147,14 +155,6 @@ def _write_intervals(connection: sqlite3.Connection, changes: Changes) -> None:
             for interval in changes.opened
         ],
     )
-    changed: list[tuple[Any, ...]] = [
-        (None, change, key.user_id, key.group_id) for key, change in changes.read.items()
-    ]
-    for key, put in changes.rows.items():
-        if isinstance(put.row, Member) and isinstance(key, MemberKey):
-            changed.append((discards(put.row), put.change, key.user_id, key.group_id))
-    if changed:
-        connection.executemany(CHANGE_INTERVAL, changed)
 
 
 def _write_rows(connection: sqlite3.Connection, changes: Changes) -> None:
