@@ -242,7 +242,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     It belongs to the inbox of ``inbox_of``, or, when that is None, to the log of ``group_id``.
     ``joined`` see this entry and what follows in the group's log; ``left`` see this entry and
     nothing after it; ``closes`` ends every membership of the group after this entry. An entry
-    with ``is_stored`` False gets no number and goes to those who are connected now.
+    with ``is_stored`` False gets no number and goes to those who are connected now; its ``joined``
+    and ``left`` touch a stored membership only where the same decision puts the Member row.
     """
 
     kind: EventKind

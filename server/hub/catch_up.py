@@ -177,5 +177,5 @@ class CatchUp:
 
     async def _read_groups(self, feed: Feed) -> None:
         async with self._turns:
-            position, group_ids = await self._store.followed(feed.user_id)
-        self._hub.rooms.load(feed, position, set(group_ids))
+            followed = await self._store.followed(feed.user_id)
+        self._hub.rooms.load(feed, followed)

@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import Iterator
 
 from server.hub.session import Session
+from server.service.ports import Followed
 
 
 class Feed:
     """A connected user: the sessions, and the groups that they follow.
 
-    ``discards`` are groups whose messages the user does not want. ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
+    ``discards`` are groups whose messages the user does not want, ``accepts`` those for which
+    that was taken back while connected. ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
     without stored membership. While ``groups`` is being read from the store, changes are noted
     in ``changes`` (position, group, is it followed after it) and applied on top.
     """
 
     __slots__ = (
+        "accepts",
         "changes",
         "discards",
         "groups",
@@ -30,6 +33,7 @@ class Feed:
         self.sessions: tuple[Session, ...] = ()
         self.groups: set[str] = set()
         self.discards: set[str] = set()
+        self.accepts: set[str] = set()
         self.participates_since_ms: dict[str, int] = {}
         self.is_loaded = False
         self.loading: asyncio.Task[None] | None = None
@@ -85,10 +89,12 @@ class Rooms:
         for group_id in followed:
             self._drop(group_id, feed)
 
-    def load(self, feed: Feed, position: int, group_ids: set[str]) -> None:
-        """Take the groups of a snapshot at ``position``, and what changed since it on top."""
+    def load(self, feed: Feed, followed: Followed) -> None:
+        """Take the groups of a snapshot, and what changed since it on top."""
+        group_ids = set(followed.group_ids)
+        feed.discards.update(set(followed.discards) - feed.accepts)
         for changed_at, group_id, is_followed in feed.changes:
-            if changed_at > position:
+            if changed_at > followed.position:
                 (group_ids.add if is_followed else group_ids.discard)(group_id)
         feed.changes = []
         feed.is_loaded = True
@@ -140,8 +146,11 @@ class Rooms:
     def discard(self, user_id: str, group_id: str, *, discards: bool) -> None:
         """From now on the user wants the group's messages, or does not."""
         feed = self._feeds.get(user_id)
-        if feed is not None:
-            (feed.discards.add if discards else feed.discards.discard)(group_id)
+        if feed is None:
+            return
+        # Chosen while the groups are being read: what the snapshot says may be out of date.
+        (feed.accepts.discard if discards else feed.accepts.add)(group_id)
+        (feed.discards.add if discards else feed.discards.discard)(group_id)
 
     def participant_since_ms(self, user_id: str, group_id: str) -> int | None:
         """Since when the user takes part, also when the connection is gone but no ``part`` came."""

@@ -233,7 +233,9 @@ class Executor:
         for (_job, decision), outcome in zip(decided, outcomes, strict=True):
             if isinstance(outcome, Done):
                 for key, row in decision.puts.items():
-                    self._slices.remember(key, Version(outcome.position, row))
+                    # A row that is gone has no version any more.
+                    version = Version(outcome.position if row is not None else 0, row)
+                    self._slices.remember(key, version)
                 published.extend(outcome.committed)
                 position = max(position, outcome.position)
         if published or position:

@@ -144,6 +144,17 @@ class Missed(msgspec.Struct, frozen=True):
     has_more: bool
 
 
+class Followed(msgspec.Struct, frozen=True):
+    """The groups that a user is in, as of one position.
+
+    ``discards`` are those of them whose messages the user does not want to be sent.
+    """
+
+    position: int
+    group_ids: Collection[str]
+    discards: Collection[str]
+
+
 class GroupHead(msgspec.Struct, frozen=True):
     """What a group's log tells of it: its last number, and when the last message was sent.
 
@@ -159,7 +170,7 @@ class MemberState(msgspec.Struct, frozen=True):
     """A membership with what the store adds: read position and visibility.
 
     The member sees entries of the group's log from ``joined_position`` on, which is to say those
-    with a number above ``joined_seq``.
+    with a number above ``joined_seq``. A new member has read up to and with the own arrival.
     """
 
     member: Member
@@ -228,8 +239,8 @@ class Store(Protocol):
     async def missed_count(self, shard: int, user_id: str, after: int, upto: int) -> int:
         """About how many entries ``missed`` would give; never less than half of them."""
 
-    async def followed(self, user_id: str) -> tuple[int, Collection[str]]:
-        """The position of a snapshot, and the living groups that the user is in at it."""
+    async def followed(self, user_id: str) -> Followed:
+        """The living groups that the user is in."""
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """What the logs of these groups tell, every group answered."""

@@ -28,8 +28,9 @@ HANDLERS: Final = """
 SELECT json_group_array(json_array(k.value, (
     SELECT json_group_array(user_id) FROM (
         SELECT m.user_id FROM member AS m INDEXED BY member_in_charge
-        CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id AND h.closed_position IS NULL
-        WHERE m.group_id = k.value AND m.rank > 1))))
+        WHERE m.group_id = k.value AND m.rank > 1 AND NOT EXISTS (
+            SELECT 1 FROM log_head AS h
+            WHERE h.log = 'g:' || k.value AND h.closed_position IS NOT NULL)))))
 FROM json_each(?1) AS k
 """
 

@@ -45,6 +45,8 @@ def prepare(directory: Path, epoch: str | None) -> sqlite3.Connection:
         _set_marker(directory)
     except OSError as error:
         raise StoreRefused(f"{path} cannot be used: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StoreRefused(f"{path} cannot be made: {error}") from error
     return connection
 
 

@@ -25,6 +25,7 @@ from server.domain.model import (
 )
 from server.service.ports import (
     Committed,
+    Followed,
     GroupHead,
     Heads,
     JoinedRow,
@@ -118,10 +119,15 @@ class MemoryStore:
         self._check(shard)
         return sum(1 for _ in self._seen_by(user_id, after, upto))
 
-    async def followed(self, user_id: str) -> tuple[int, Collection[str]]:
+    async def followed(self, user_id: str) -> Followed:
         """See ``Store.followed``."""
         tables = self._check()
-        return tables.position, [interval.group_id for interval in tables.living(user_id)]
+        living = list(tables.living(user_id))
+        return Followed(
+            tables.position,
+            [interval.group_id for interval in living],
+            [interval.group_id for interval in living if interval.discards],
+        )
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """See ``Store.group_heads``."""
@@ -352,6 +358,7 @@ class MemoryStore:
             row
             for version in tables.rows.values()
             if isinstance(row := version.row, Application)
+            and tables.exists(row.group_id)
             and tables.lives(row.group_id)
             and self._decides(user_id, row)
         ]

@@ -136,6 +136,10 @@ class Tables:
         """The end of a group's log."""
         return self.heads.get(group_log(group_id), LogHead())
 
+    def exists(self, group_id: str) -> bool:
+        """Whether the group was ever heard of."""
+        return group_log(group_id) in self.heads
+
     def lives(self, group_id: str) -> bool:
         """Whether the group has not ended."""
         return self.head(group_id).closed_position is None

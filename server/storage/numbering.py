@@ -20,6 +20,7 @@ from server.domain.model import (
     Member,
     MemberKey,
     ReadUpTo,
+    Redaction,
     Row,
     RowKey,
     Spoke,
@@ -78,6 +79,8 @@ def _logs_of(write_set: WriteSet) -> Iterator[str]:
             yield log_of(entry)
         if entry.joined or entry.left or entry.closes:
             yield group_log(entry.group_id)
+    for redaction in write_set.redactions:
+        yield group_log(redaction.group_id)
     if write_set.spoke is not None:
         yield group_log(write_set.spoke.group_id)
 
@@ -151,7 +154,9 @@ class _Numbering:
             self._note_spoke(write_set, write_set.spoke, committed)
         if write_set.reads is not None:
             self._note_read(write_set.reads)
-        changes.redactions.extend(write_set.redactions)
+        changes.redactions.extend(
+            redaction for redaction in write_set.redactions if self._is_told(redaction)
+        )
         for name, delta in write_set.counts.items():
             changes.counts[name] = changes.counts.get(name, 0) + delta
         seq = _first_group_seq(committed)
@@ -242,7 +247,8 @@ class _Numbering:
         )
         self.changes.opened.append(interval)
         self._open[key] = interval
-        self.changes.marks[key] = Mark(True, position, seq_before, seq_before, 0)
+        # Nobody has to read of their own arrival.
+        self.changes.marks[key] = Mark(True, position, seq_before, head.seq, 0)
 
     def _close(self, key: MemberKey, position: int) -> None:
         interval = self._open.pop(key, None)
@@ -292,6 +298,12 @@ class _Numbering:
         mark = self._mark(key)
         mark.read_seq = max(mark.read_seq, reads.seq)
         self._change_interval(key, None)
+
+    def _is_told(self, redaction: Redaction) -> bool:
+        """Whether there is such a number yet; one that comes later is another entry."""
+        name = group_log(redaction.group_id)
+        head = self.changes.logs.get(name) or self._view.logs.get(name)
+        return head is not None and redaction.seq <= head.seq
 
     def _mark(self, key: MemberKey) -> Mark:
         mark = self.changes.marks.get(key)

@@ -41,15 +41,15 @@ _values_of: Final = attrgetter(*Entry.__struct_fields__)
 
 _position_of: Final = attrgetter("position")
 
-_ROW_OF: Final[Mapping[type[RowKey], msgspec.json.Decoder[Row]]] = {
-    GroupKey: msgspec.json.Decoder(Group),
-    MemberKey: msgspec.json.Decoder(Member),
-    RememberedKey: msgspec.json.Decoder(Remembered),
-    AttributesKey: msgspec.json.Decoder(Attributes),
-    CountersKey: msgspec.json.Decoder(Counters),
-    ApplicationKey: msgspec.json.Decoder(Application),
-    ApplicationsSeenKey: msgspec.json.Decoder(ApplicationsSeen),
-    KnownUserKey: msgspec.json.Decoder(KnownUser),
+_KINDS: Final[Mapping[type[RowKey], tuple[str, msgspec.json.Decoder[Row]]]] = {
+    GroupKey: ("group", msgspec.json.Decoder(Group)),
+    MemberKey: ("member", msgspec.json.Decoder(Member)),
+    RememberedKey: ("remembered", msgspec.json.Decoder(Remembered)),
+    AttributesKey: ("attributes", msgspec.json.Decoder(Attributes)),
+    CountersKey: ("counters", msgspec.json.Decoder(Counters)),
+    ApplicationKey: ("application", msgspec.json.Decoder(Application)),
+    ApplicationsSeenKey: ("seen", msgspec.json.Decoder(ApplicationsSeen)),
+    KnownUserKey: ("known", msgspec.json.Decoder(KnownUser)),
 }
 _entry: Final = msgspec.json.Decoder(Entry)
 _page: Final = msgspec.json.Decoder(list[tuple[int, int, Entry]])
@@ -62,30 +62,15 @@ def encode_row(row: Row) -> str:
 
 def decode_row(key: RowKey, text: str | bytes | msgspec.Raw) -> Row:
     """The row that ``key`` names, of which ``text`` is the JSON."""
-    return _ROW_OF[type(key)].decode(text)
-
-
-_KIND_OF: Final[Mapping[type[RowKey], str]] = {
-    GroupKey: "group",
-    MemberKey: "member",
-    RememberedKey: "remembered",
-    AttributesKey: "attributes",
-    CountersKey: "counters",
-    ApplicationKey: "application",
-    ApplicationsSeenKey: "seen",
-}
+    return _KINDS[type(key)][1].decode(text)
 
 
 def name_of(key: RowKey) -> tuple[str, str, str]:
     """Kind, group (or application) and user that name a row; "" for what its key does not have."""
-    kind = _KIND_OF[type(key)]
+    kind, _ = _KINDS[type(key)]
     if isinstance(key, ApplicationKey):
         return (kind, key.application_id, "")
-    if isinstance(key, ApplicationsSeenKey):
-        return (kind, "", key.user_id)
-    if isinstance(key, MemberKey | RememberedKey):
-        return (kind, key.group_id, key.user_id)
-    return (kind, key.group_id, "")
+    return (kind, getattr(key, "group_id", ""), getattr(key, "user_id", ""))
 
 
 def invitee_of(application: Application) -> str | None:

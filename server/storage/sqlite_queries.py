@@ -1,7 +1,7 @@
 """Every question that is asked of SQLite. Each is one statement and so one snapshot.
 
 Answers come as one JSON text, for the reason that ``bulk`` gives: a row for each entry would let
-go of the interpreter lock as often. Parameters are numbered in the order of the port's arguments.
+go of the interpreter lock as often. ``sqlite_reads`` gives the parameters, in their order.
 """
 
 # ruff: noqa: S608 - composed of constants of this file only
@@ -120,7 +120,7 @@ FROM span AS s WHERE s.low < s.high
 
 FOLLOWED: Final = f"""
 SELECT (SELECT position FROM shard WHERE shard = 0), (
-    SELECT json_group_array(m.group_id) FROM {_LIVING_MEMBERSHIPS}
+    SELECT json_group_array(json_array(m.group_id, m.discards)) FROM {_LIVING_MEMBERSHIPS}
     WHERE m.user_id = ?1 AND m.left_position IS NULL)
 """
 

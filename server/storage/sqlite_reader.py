@@ -58,11 +58,10 @@ class Readers:
             Unavailable: it cannot be read now.
             OutcomeUnknown: the store is fenced.
         """
-        self._fence.check()
-        if not self._connections:
-            raise Unavailable("the store is closed")
+        self._check()
         connection = await self._free.get()
         try:
+            self._check()
             rows = await connection.execute_fetchall(statement, parameters)
         except sqlite3.Error as error:
             raise self._fence.translate(error) from error
@@ -70,6 +69,11 @@ class Readers:
             # Given up by its caller it may still be at work; the next question waits for that.
             self._free.put_nowait(connection)
         return next(iter(rows), None)
+
+    def _check(self) -> None:
+        self._fence.check()
+        if not self._connections:
+            raise Unavailable("the store is closed")
 
     async def close(self) -> None:
         """Let go of every connection. May be called twice."""

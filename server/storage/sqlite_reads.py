@@ -16,6 +16,7 @@ from server.domain.model import (
 )
 from server.service.ports import (
     Committed,
+    Followed,
     GroupHead,
     Heads,
     JoinedRow,
@@ -37,6 +38,7 @@ _NO_TIME: Final = 2**62
 _State = tuple[Member, int, int, int, int]
 _encode: Final = msgspec.json.Encoder().encode
 _names: Final = msgspec.json.Decoder(list[str])
+_flags: Final = msgspec.json.Decoder(list[tuple[str, int]])
 _numbers: Final = msgspec.json.Decoder(dict[str, int])
 _rows: Final = msgspec.json.Decoder(list[tuple[int, int, msgspec.Raw]])
 _heads: Final = msgspec.json.Decoder(list[tuple[str, int, int, int]])
@@ -100,10 +102,15 @@ class SqliteReads:
         (count,) = await self._answer(sqlite_queries.MISSED_COUNT, user_id, after, upto)
         return int(count)
 
-    async def followed(self, user_id: str) -> tuple[int, Collection[str]]:
+    async def followed(self, user_id: str) -> Followed:
         """See ``Store.followed``."""
-        position, group_ids = await self._answer(sqlite_queries.FOLLOWED, user_id)
-        return position, _names.decode(group_ids)
+        position, rows = await self._answer(sqlite_queries.FOLLOWED, user_id)
+        groups = _flags.decode(rows)
+        return Followed(
+            position,
+            [group_id for group_id, _ in groups],
+            [group_id for group_id, discards in groups if discards],
+        )
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """See ``Store.group_heads``."""

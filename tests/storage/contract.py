@@ -1,0 +1,22 @@
+"""What every adapter of ``server.service.ports.Store`` does.
+
+Subclass StoreContract and give a ``store`` fixture with an empty store of epoch "first".
+"""
+
+from tests.storage.contract_applications import ApplicationContract
+from tests.storage.contract_commits import CommitContract
+from tests.storage.contract_housekeeping import HousekeepingContract
+from tests.storage.contract_lists import ListContract
+from tests.storage.contract_rows import MarkContract
+from tests.storage.contract_visibility import MembershipContract
+
+
+class StoreContract(
+    CommitContract,
+    MembershipContract,
+    ListContract,
+    MarkContract,
+    ApplicationContract,
+    HousekeepingContract,
+):
+    """All of it."""

@@ -1,0 +1,171 @@
+"""Reading, redacting, and rows of every kind. A part of ``contract``."""
+
+import msgspec
+import pytest
+
+from protocol.vocabulary import ReceiveOption
+from server.domain.model import (
+    ApplicationKey,
+    ApplicationsSeen,
+    ApplicationsSeenKey,
+    Attributes,
+    AttributesKey,
+    Counters,
+    CountersKey,
+    GroupKey,
+    KnownUser,
+    KnownUserKey,
+    MemberKey,
+    ReadState,
+    ReadUpTo,
+    Redaction,
+    Remembered,
+    RememberedKey,
+    Row,
+    RowKey,
+)
+from server.service.ports import (
+    Committed,
+    Conflict,
+    Done,
+    Store,
+    Version,
+)
+from tests.storage.builders import (
+    EVERYTHING,
+    application,
+    asked,
+    commit,
+    done,
+    entry,
+    founding,
+    group,
+    join,
+    log,
+    member,
+    message,
+    names,
+    notice,
+    say,
+    write_set,
+)
+
+ANN = MemberKey("g", "ann")
+G = GroupKey("g")
+
+
+class MarkContract:
+    """Reading up to somewhere, and taking back what was said."""
+
+    async def test_reading_moves_the_mark_and_never_back(self, store: Store) -> None:
+        await done(store, founding("g", "ann", "bob"), say("a", "ann", time_ms=9), say("b", "ann"))
+        before = await store.groups_version("bob")
+        (outcome,) = await done(store, asked("r", reads=ReadUpTo("g", "bob", 3)))
+        assert outcome.position == 3
+        assert await store.groups_version("bob") != before
+        await done(
+            store,
+            asked("s", reads=ReadUpTo("g", "bob", 2)),
+            asked("t", reads=ReadUpTo("g", "ann", 1)),
+        )
+        bob, nobody = MemberKey("g", "bob"), MemberKey("x", "bob")
+        assert await store.read_states([bob, ANN, nobody]) == {
+            bob: ReadState(head_seq=3, read_seq=3),
+            ANN: ReadState(head_seq=3, read_seq=3, last_message_time_ms=1),
+            nobody: ReadState(),
+        }
+        state = (await store.member_states("g", ["bob"]))["bob"]
+        assert (state.read_seq, state.last_message_time_ms, state.joined_position) == (3, 0, 1)
+
+    async def test_reading_changes_only_the_own_list(self, store: Store) -> None:
+        await done(store, founding("g", "ann", "bob"), say("a"))
+        before = await store.groups_version("ann")
+        await done(store, asked("r", reads=ReadUpTo("g", "bob", 2)))
+        assert await store.groups_version("ann") == before
+
+    async def test_reading_and_joining_in_one_batch(self, store: Store) -> None:
+        await done(store, founding("g", "ann"), say("a"))
+        await done(store, join("bob"), say("b"), write_set(reads=ReadUpTo("g", "bob", 4)))
+        bob = MemberKey("g", "bob")
+        assert (await store.read_states([bob]))[bob] == ReadState(head_seq=4, read_seq=4)
+
+    async def test_a_redacted_entry_keeps_its_numbers(self, store: Store) -> None:
+        await done(store, founding("g", "ann"), write_set(message("h", "h")))
+        for n in range(5):
+            await done(store, write_set(message(f"m{n}"), notice("n", "ann")))
+        before = await log(store)
+        recall = write_set(entry("recalled"), redactions=[Redaction("g", 4, {"gone": True})])
+        (outcome,) = await done(store, recall)
+        after = await log(store)
+        assert outcome.position == before[-1].position + 2
+        assert after[3] == Committed(
+            entry=msgspec.structs.replace(before[3].entry, data={"gone": True}),
+            position=before[3].position,
+            seq=4,
+        )
+        assert after[:3] + after[4:-1] == before[:3] + before[4:]
+        missed = await store.missed(0, "ann", 0, EVERYTHING, EVERYTHING)
+        assert after[3] in missed.entries
+
+    async def test_what_is_not_kept_is_not_redacted(self, store: Store) -> None:
+        await done(
+            store,
+            write_set(message("a")),
+            write_set(redactions=[Redaction("g", 2, {}), Redaction("x", 1, {})]),
+        )
+        assert names(await log(store)) == ["a"]
+
+    async def test_an_entry_of_the_same_batch_can_be_redacted(self, store: Store) -> None:
+        await done(store, write_set(message("a")), write_set(redactions=[Redaction("g", 1, "x")]))
+        assert [told.entry.data for told in await log(store)] == ["x"]
+
+    @pytest.mark.parametrize(
+        ("key", "row", "other"),
+        [
+            (
+                RememberedKey("g", "ann"),
+                Remembered(group_id="g", user_id="ann", mute_until_ms=5),
+                Remembered(group_id="g", user_id="ann", receive_option=ReceiveOption.DISCARD),
+            ),
+            (
+                AttributesKey("g"),
+                Attributes(group_id="g", values={"a": "b"}),
+                Attributes(group_id="g", values={}),
+            ),
+            (
+                CountersKey("g"),
+                Counters(group_id="g", values={"a": 2**53 - 1}),
+                Counters(group_id="g", values={"a": -5}),
+            ),
+            (ApplicationKey("a1"), application("a1"), application("a1", handler_id="bob")),
+            (
+                ApplicationsSeenKey("ann"),
+                ApplicationsSeen(user_id="ann", up_to_ms=5),
+                ApplicationsSeen(user_id="ann", up_to_ms=6),
+            ),
+            (
+                KnownUserKey("ann"),
+                KnownUser(user_id="ann", since_ms=5),
+                KnownUser(user_id="ann", since_ms=6),
+            ),
+        ],
+    )
+    async def test_rows_of_every_kind_have_versions(
+        self, store: Store, key: RowKey, row: Row, other: Row
+    ) -> None:
+        await done(store, founding("g", "ann"), write_set(expect={key: 0}, puts={key: row}))
+        assert await store.load([key, G, ANN]) == {
+            key: Version(2, row),
+            G: Version(1, group()),
+            ANN: Version(1, member("ann")),
+        }
+        outcomes = await commit(
+            store,
+            write_set(expect={key: 1}),
+            write_set(expect={key: 2}, puts={key: other}),
+            write_set(expect={key: -2}),
+        )
+        assert [type(outcome) for outcome in outcomes] == [Conflict, Done, Done]
+        assert await store.load([key]) == {key: Version(3, other)}
+        await done(store, write_set(puts={key: None}))
+        assert await store.load([key]) == {key: Version(0, None)}
