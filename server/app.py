@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 SERVER_NAME: Final = "muster/0.1"
 SHARD: Final = 0
 
+_SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the loop may keep the interpreter from the writer thread, which needs it for little."""
+
 
 class StartRefused(Exception):
     """The server cannot start on this data; the message says why and what to do."""
@@ -138,6 +141,7 @@ class Server:
         # What is alive now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._admin.is_ready = True
         secure = "s" if tls else ""
         line = {
