@@ -74,6 +74,19 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def _app_number(text: str) -> int:
+    number = _integer(text)
+    if not 0 < number < 2**32:
+        raise ValueError("expected a number from 1 to 4294967295")
+    return number
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise ValueError("expected a path")
+    return text
+
+
 def _boolean(text: str) -> bool:
     values = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     try:
@@ -95,9 +108,9 @@ def _level(text: str) -> str:
 SETTINGS: Final[Mapping[str, Setting]] = {
     "listen": Setting(_address, "HOST:PORT of the WebSocket listener; port 0 picks a free one"),
     "admin_listen": Setting(_address, "HOST:PORT of the admin listener"),
-    "data": Setting(str, "the data directory; it is made when it does not exist"),
+    "data": Setting(_path, "the data directory; it is made when it does not exist"),
     "secret_key": Setting(str, "the key that signs tokens; made and stored in data when not set"),
-    "sdkappid": Setting(_integer, "the app's number in tokens"),
+    "sdkappid": Setting(_app_number, "the app's number in tokens"),
     "admins": Setting(_names, "user IDs of the operator's accounts, comma separated"),
     "behind_proxy": Setting(_boolean, "a proxy ends TLS and names clients in X-Forwarded-For"),
     "require_known_users": Setting(
@@ -201,7 +214,10 @@ def _read_file(path: Path, found: dict[str, Any], limits: dict[str, int]) -> Non
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsRefused(f"the configuration file {path} cannot be read: {error}") from error
-    for name, value in content.pop("limits", {}).items():
+    limits_table = content.pop("limits", {})
+    if not isinstance(limits_table, dict):
+        raise SettingsRefused(f"limits in {path} must be a table")
+    for name, value in limits_table.items():
         _set_limit(limits, name.upper(), str(value), f"limits.{name} in {path}")
     for name in TABLES:
         table = content.pop(name, {})

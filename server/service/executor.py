@@ -167,8 +167,11 @@ class Executor:
             self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)
             self._on_fatal()
         else:
-            retries = self._settle(decided, outcomes)
-            await self._settle_refused(refused, retries)
+            self._settle(decided, outcomes)
+            # A refusal may rest on what a command before it in the batch would have done, had it
+            # not been done before or met a conflict.
+            is_doubtful = any(not isinstance(outcome, Done) for outcome in outcomes)
+            await self._settle_refused(refused, is_doubtful=is_doubtful)
 
     def _next_jobs(self) -> list[_Job]:
         """The next batch, in order: as much as waits, up to the next wide command."""
@@ -211,8 +214,8 @@ class Executor:
 
     def _settle(
         self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
-    ) -> list[_Job]:
-        """Publish what was committed, then answer; returns the jobs to decide again."""
+    ) -> None:
+        """Publish what was committed, then answer; what met a conflict is decided again."""
         retries: list[_Job] = []
         self._publish(decided, outcomes)
         for (job, decision), outcome in zip(decided, outcomes, strict=True):
@@ -223,7 +226,6 @@ class Executor:
             elif isinstance(outcome, Conflict):
                 retries.append(job)
         self._retry(retries)
-        return retries
 
     def _publish(
         self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
@@ -242,14 +244,12 @@ class Executor:
             self._publisher.publish(published, position)
 
     async def _settle_refused(
-        self, refused: Sequence[tuple[_Job, Refused]], conflicted: Sequence[_Job]
+        self, refused: Sequence[tuple[_Job, Refused]], *, is_doubtful: bool
     ) -> None:
         """Answer refusals, unless they rest on rows that turned out not to be so."""
         again: list[_Job] = []
         for job, refusal in refused:
-            rests_on_stale_rows = bool(conflicted) or (
-                not self._is_only_writer and job.attempts == 0
-            )
+            rests_on_stale_rows = is_doubtful or (not self._is_only_writer and job.attempts == 0)
             if rests_on_stale_rows and job.attempts < MAX_ATTEMPTS:
                 again.append(job)
                 continue

@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             return
         if self.paused_since_s is not None and not self._transport.is_closing():
             self._transport.resume_reading()  # for the peer's close frame
-        limit = "SLOW_CLOSE_MS" if why.code is CloseCode.TOO_SLOW else "CLOSE_MS"
+        limit = "CLOSE_MS" if self.paused_since_s is None else "SLOW_CLOSE_MS"
         self._arm(self._listener.limits[limit], self._transport.abort)
 
     # What the listener's sweeps call.
@@ -283,11 +283,19 @@ class Connection(asyncio.Protocol):
                 self._transport.write(data)
             else:
                 self._phase = Phase.CLOSING
-                if self._transport.can_write_eof() and not self._transport.is_closing():
-                    self._transport.write_eof()
+                self._end_of_data()
                 self._arm(self._listener.limits["CLOSE_MS"], self._transport.abort)
                 if (session := self.session) is not None:
                     self._listener.hub.remove(session)
+
+    def _end_of_data(self) -> None:
+        """Nothing more will be written; TLS cannot close one direction alone."""
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _hello_is_late(self) -> None:
         self.close(ConnectionRefused(CloseCode.TOO_SLOW, "no hello in time"))

@@ -97,15 +97,27 @@ class Conversation:
             self._listener.dispatcher.handle(request, caller)
         except Refused as refusal:
             self._refuse(None, refusal)
-        most = self._listener.limits["RATE_WARNINGS"]
-        if most and caller.gate.refusals > most:
-            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
+        self._end_if_warned_enough(caller)
 
     def _refuse(self, request_id: str | None, refusal: Refused) -> None:
         """Answer a wrong message; one that cannot be answered ends the connection."""
         if self.session is None or request_id is None or not is_request_id(request_id):
             raise ConnectionRefused(CloseCode.MALFORMED, refusal.message[:120])
+        caller = self._caller
+        assert caller is not None  # there is one from hello on
+        try:
+            # A wrong request costs as much as a right one, so it counts as one.
+            caller.gate.enter(self._listener.clock.monotonic_s())
+            caller.gate.leave()
+        except Refused as too_many:
+            refusal = too_many
         self._reply(request_id, None, error_body(refusal))
+        self._end_if_warned_enough(caller)
+
+    def _end_if_warned_enough(self, caller: Caller) -> None:
+        most = self._listener.limits["RATE_WARNINGS"]
+        if most and caller.gate.refusals > most:
+            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
 
     def _reply(self, request_id: str, result: object, error: ErrorBody | None) -> None:
         if self.session is not None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from websockets.exceptions import NegotiationError
 from websockets.frames import CloseCode as WebSocketCloseCode
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -40,7 +41,7 @@ class WebSocketProtocol(ServerProtocol):
 
         The library's 1009 becomes the contract's 4413, with a bye before it.
         """
-        if code == WebSocketCloseCode.MESSAGE_TOO_BIG:
+        if code == WebSocketCloseCode.MESSAGE_TOO_BIG and self.state is State.OPEN:
             code = CloseCode.TOO_LARGE
             reason = CLOSES[CloseCode.TOO_LARGE].text
             self.writes.append(framed(self.codec, Bye(code=code, reason=reason)))
