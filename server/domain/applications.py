@@ -213,6 +213,7 @@ def _ask_invitee(
         handled.inviter_id,
         handled.message,
         now_ms,
+        state.fresh_token,
     )
     told = _told_others(handled, state, actor, now_ms)
     decision = with_asked(

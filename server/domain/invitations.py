@@ -66,7 +66,15 @@ def invite_members(
     decision = Decision(result=MemberResults(members=results))
     if waits_for is not None and waiting:
         asked = [
-            new_application(waits_for, group, user_id, actor.user_id, command.message, now_ms)
+            new_application(
+                waits_for,
+                group,
+                user_id,
+                actor.user_id,
+                command.message,
+                now_ms,
+                state.fresh_token,
+            )
             for user_id in waiting
         ]
         return with_asked(rulebook, state, group, asked, decision, actor, now_ms)

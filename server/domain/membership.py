@@ -71,7 +71,13 @@ def join_group(
         raise refused
     if group.apply_join_option is ApplyJoinOption.NEED_PERMISSION:
         application = new_application(
-            ApplicationKind.JOIN, group, actor.user_id, "", command.message, now_ms
+            ApplicationKind.JOIN,
+            group,
+            actor.user_id,
+            "",
+            command.message,
+            now_ms,
+            state.fresh_token,
         )
         decision = Decision(result=JoinGroupResult(status=JoinStatus.PENDING))
         return with_asked(rulebook, state, group, [application], decision, actor, now_ms)

@@ -27,15 +27,6 @@ from server.domain.model import (
 from server.domain.rules import Rulebook
 
 
-def application_id(kind: ApplicationKind, group_id: str, user_id: str) -> str:
-    """The ID of the one application of this kind that a user can have in a group.
-
-    A new application takes the place of the one before it, so nobody waits twice.
-    """
-    content = "\0".join((kind, group_id, user_id)).encode()
-    return hashlib.blake2b(content, digest_size=12).hexdigest()
-
-
 def new_application(
     kind: ApplicationKind,
     group: Group,
@@ -43,10 +34,12 @@ def new_application(
     inviter_id: str,
     message: str,
     now_ms: int,
+    fresh_token: str,
 ) -> Application:
-    """An application that waits from now on."""
+    """An application that waits from now on; its ID is made of ``fresh_token`` and the user."""
+    content = f"{fresh_token}\0{user_id}".encode()
     return Application(
-        application_id=application_id(kind, group.group_id, user_id),
+        application_id=hashlib.blake2b(content, digest_size=12).hexdigest(),
         kind=kind,
         group_id=group.group_id,
         user_id=user_id,
@@ -67,13 +60,15 @@ def with_asked(
 ) -> Decision:
     """``decision`` with these applications put on their handlers' lists, and the handlers told.
 
-    A list that is full loses its oldest application; its applicant and handlers are told.
+    One that waits already is replaced, so nobody waits twice. A list that is full loses its
+    oldest application; its applicant and handlers are told.
 
     Raises:
         MoreNeeded: the slice does not show the handlers and their lists.
     """
     if state.handlers is None:
         raise MoreNeeded
+    asked = [_in_place(application, state) for application in asked]
     puts: dict[RowKey, Row | None] = {}
     entries: list[Entry] = []
     for dropped in _overflowing(rulebook, state, asked):
@@ -86,6 +81,16 @@ def with_asked(
             for user_id in handlers_of(application, state)
         ]
     return replace(decision, puts=puts, entries=entries)
+
+
+def _in_place(application: Application, state: Slice) -> Application:
+    """``application`` under the ID of the one that it replaces, if one waits already."""
+    what = (application.kind, application.group_id, application.user_id)
+    for user_id in handlers_of(application, state):
+        for other in state.pending.get(user_id, ()):
+            if (other.kind, other.group_id, other.user_id) == what:
+                return replace(application, application_id=other.application_id)
+    return application
 
 
 def handlers_of(application: Application, state: Slice) -> Sequence[str]:

@@ -137,7 +137,7 @@ class SliceLoader:
             invitees += [case.user_id for case in cases]
             changes["group_counts"] = await self._store.group_counts(invitees)
         if group_ids:
-            changes.update(await self._lists(group_ids, invitees))
+            changes.update(await self._lists(group_ids, invitees, rows))
             if needs.handlers:
                 handlers_of = changes["handlers_of"]
                 assert isinstance(handlers_of, dict)
@@ -166,12 +166,23 @@ class SliceLoader:
         rows.update(await self._load(keys))
         return applications
 
-    async def _lists(self, group_ids: Sequence[str], invitees: Sequence[str]) -> dict[str, object]:
-        """The handlers of the groups, what waits for them and for the invitees."""
+    async def _lists(
+        self, group_ids: Sequence[str], invitees: Sequence[str], rows: dict[RowKey, Version]
+    ) -> dict[str, object]:
+        """The handlers of the groups, what waits for them and for the invitees.
+
+        The rows of what waits go to ``rows``: an application may be replaced or dropped.
+        """
         handlers = dict(await self._store.handlers(dict.fromkeys(group_ids)))
         users = dict.fromkeys([*(user for users in handlers.values() for user in users), *invitees])
         most = self._rulebook.limit("PENDING_APPLICATIONS") or _PENDING_AT_MOST
         pending = await self._store.pending(users, 2 * most)
+        waiting_keys = dict.fromkeys(
+            ApplicationKey(application.application_id)
+            for waiting in pending.values()
+            for application in waiting
+        )
+        rows.update(await self._load(waiting_keys))
         others = dict.fromkeys(
             application.group_id
             for waiting in pending.values()
