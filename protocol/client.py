@@ -1,20 +1,21 @@
 """The Python SDK: one user's device, connected as long as the server lets it.
 
-    import asyncio
+    from collections.abc import Callable
 
     from protocol.client import Connected, Event, connect
     from protocol.frames import Resume
     from protocol.messages import text_body
 
-    async def main(url: str, user_sig: str, cursor: str | None) -> None:
+    async def main(url: str, user_sig: str, cursor: str | None, save: Callable) -> None:
         async with connect(url, "alice", user_sig, device_id="laptop-1", cursor=cursor) as client:
-            await client.send_message("@TGS#crew", text_body("hello"))
+            await client.send_message("crew", text_body("hello"))
             async for item in client.events():
                 if isinstance(item, Event):
                     print(item.group_id, item.event, item.data)
                 elif isinstance(item, Connected) and item.resume is Resume.RESET:
                     print(await client.list_joined_groups())  # what was missed cannot be had
-                save_cursor(client.cursor)  # give it to the next process
+                client.acknowledge()
+                save(client.cursor)  # the next process starts from it
 
 What the client promises:
 

@@ -101,6 +101,7 @@ class ProfileChanged(EventData, frozen=True, kw_only=True):
     invite_join_option: InviteJoinOption | None = None
     mute_all: bool | None = None
     max_member_count: int | None = None
+    member_count: int | None = None
     custom: dict[str, str | None] = {}
     attributes: dict[str, str | None] = {}
     counters: dict[str, int] = {}

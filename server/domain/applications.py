@@ -18,9 +18,9 @@ from protocol.results import (
     HandleResultKind,
     Nothing,
 )
-from protocol.vocabulary import ApplyJoinOption, Notice, Tip
+from protocol.vocabulary import ApplyJoinOption, InviteJoinOption, Notice, Tip
 from server.domain import announcements, arrivals
-from server.domain.admission import admit, seats_left
+from server.domain.admission import admit
 from server.domain.model import (
     Actor,
     Application,
@@ -107,13 +107,20 @@ def _after(case: Case, puts: dict[RowKey, Row | None]) -> Case:
     """``case`` as the applications handled before it in the same call leave it."""
     application = puts.get(ApplicationKey(case.application.application_id), case.application)
     state = case.state
-    group_id = case.application.group_id
+    group_id, user_id = case.application.group_id, case.application.user_id
     members = {
-        user_id: puts.get(MemberKey(group_id, user_id), member)
-        for user_id, member in state.members.items()
+        member_id: puts.get(MemberKey(group_id, member_id), member)
+        for member_id, member in state.members.items()
     }
-    group = puts.get(GroupKey(group_id), state.group)
-    changed: Any = {"group": group, "members": members}
+    became_member = sum(
+        isinstance(key, MemberKey) and key.user_id == user_id and row is not None
+        for key, row in puts.items()
+    )
+    changed: dict[str, Any] = {
+        "group": puts.get(GroupKey(group_id), state.group),
+        "members": members,
+        "group_counts": {user_id: state.group_counts.get(user_id, 0) + became_member},
+    }
     assert isinstance(application, Application)
     return Case(application, replace(state, **changed))
 
@@ -143,6 +150,7 @@ def _handle(
     if not command.accept:
         told = _told_handled(handled, state, group, actor, now_ms)
         return Decision(result=Nothing(), puts=puts, entries=told)
+    _require_admissible(rulebook, handled, state, group)
     needs_invitee = (
         application.kind is ApplicationKind.INVITE_NEEDS_ADMIN
         and rulebook.traits[group.type].invitee_consent
@@ -161,16 +169,9 @@ def _approve(
     now_ms: int,
     puts: dict[RowKey, Row | None],
 ) -> Decision:
-    """The rules of this moment decide, not those of the application."""
-    _require_still_open(handled, group)
     user_id = handled.user_id
-    if state.members.get(user_id) is not None:
-        raise Refused(ErrorCode.ALREADY_MEMBER, user_id=user_id)
-    seats = seats_left(group, group.member_count)
-    refused = admit(rulebook, user_id, state, seats=seats)
-    if refused is not None:
-        raise refused
-    after = arrivals.grown(group, 1)
+    stores_members = rulebook.traits[group.type].stores_members
+    after = arrivals.grown(group, 1) if stores_members else arrivals.counted(group, state, +1)
     member = arrivals.new_member(rulebook, group, state, user_id, now_ms)
     is_join = handled.kind is ApplicationKind.JOIN
     tip = Tip.MEMBER_JOINED if is_join else Tip.MEMBER_INVITED
@@ -191,7 +192,7 @@ def _approve(
     told = _told_handled(handled, state, group, actor, now_ms)
     return Decision(
         result=Nothing(),
-        puts={**puts, **arrivals.rows_of_added(after, [member])},
+        puts={**puts, **arrivals.rows_of_added(after, [member])} if stores_members else puts,
         entries=[*arrived, *told],
     )
 
@@ -241,18 +242,35 @@ def _require_handler(application: Application, state: Slice, actor: Actor) -> No
         )
 
 
-def _require_still_open(handled: Application, group: Group) -> None:
-    if (
-        handled.kind is ApplicationKind.JOIN
-        and group.apply_join_option is ApplyJoinOption.DISABLE_APPLY
-    ):
-        raise Refused(
-            ErrorCode.NO_PERMISSION,
-            "the group takes no applications any more",
-            rule="apply_join_option",
-            have=group.apply_join_option,
-            need=ApplyJoinOption.NEED_PERMISSION,
+def _require_admissible(
+    rulebook: Rulebook, handled: Application, state: Slice, group: Group
+) -> None:
+    """The rules of this moment decide, not those of the application."""
+    is_join = handled.kind is ApplicationKind.JOIN
+    if is_join and group.apply_join_option is ApplyJoinOption.DISABLE_APPLY:
+        raise _closed_meanwhile(
+            "apply_join_option", group.apply_join_option, ApplyJoinOption.NEED_PERMISSION
         )
+    if not is_join and group.invite_join_option is InviteJoinOption.DISABLE_INVITE:
+        raise _closed_meanwhile(
+            "invite_join_option", group.invite_join_option, InviteJoinOption.NEED_PERMISSION
+        )
+    user_id = handled.user_id
+    if state.members.get(user_id) is not None:
+        raise Refused(ErrorCode.ALREADY_MEMBER, user_id=user_id)
+    refused = admit(rulebook, user_id, state, group=group)
+    if refused is not None:
+        raise refused
+
+
+def _closed_meanwhile(rule: str, have: str, need: str) -> Refused:
+    return Refused(
+        ErrorCode.NO_PERMISSION,
+        f"the group's {rule} has become {have}",
+        rule=rule,
+        have=have,
+        need=need,
+    )
 
 
 def _told_handled(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from protocol.events import ProfileChanged
 from protocol.vocabulary import Role, Tip
 from server.domain import announcements
 from server.domain.model import (
@@ -19,7 +20,7 @@ from server.domain.model import (
     RowKey,
     Slice,
 )
-from server.domain.rules import Rulebook
+from server.domain.rules import Rulebook, TipPolicy
 
 
 def new_member(rulebook: Rulebook, group: Group, state: Slice, user_id: str, now_ms: int) -> Member:
@@ -38,6 +39,11 @@ def new_member(rulebook: Rulebook, group: Group, state: Slice, user_id: str, now
 def grown(group: Group, by: int) -> Group:
     """The group with so many more members."""
     return replace(group, member_count=group.member_count + by, version=group.version + 1)
+
+
+def counted(group: Group, state: Slice, change: int) -> Group:
+    """A group without stored membership as its members see it: with those who take part."""
+    return replace(group, member_count=max(0, state.participant_count + change))
 
 
 def shrunk(group: Group, gone: Sequence[Member]) -> Group:
@@ -89,3 +95,20 @@ def told_of_added(
     tip = announcements.members_changed(tip_name, user_ids, group, actor.user_id, now_ms)
     policy = rulebook.traits[group.type].membership_tips
     return announcements.arrivals([notice_of(member) for member in added], tip, user_ids, policy)
+
+
+def told_silently(
+    rulebook: Rulebook, before: Group, after: Group, actor: Actor, now_ms: int
+) -> list[Entry]:
+    """Where no tip tells who comes and goes: the actor's own devices, and all of a lost owner."""
+    traits = rulebook.traits[before.type]
+    if traits.membership_tips is not TipPolicy.OFF:
+        return []
+    counted = ProfileChanged(version=after.version, member_count=after.member_count)
+    told = [announcements.profile_changed(after, counted, actor.user_id, now_ms, TipPolicy.OFF)]
+    if before.owner_id != after.owner_id:
+        lost = ProfileChanged(version=after.version, owner_id=after.owner_id)
+        told.append(
+            announcements.profile_changed(after, lost, actor.user_id, now_ms, traits.profile_tips)
+        )
+    return told

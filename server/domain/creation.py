@@ -15,7 +15,7 @@ from protocol.vocabulary import (
     Role,
 )
 from server.domain import announcements, fields
-from server.domain.admission import admit, seats_left
+from server.domain.admission import admit
 from server.domain.lifecycle import profile
 from server.domain.model import (
     Actor,
@@ -61,7 +61,7 @@ def create_group(
         join_time_ms=now_ms,
         receive_option=traits.receive_option,
     )
-    added, results = _initial_members(rulebook, state, command, group, owner, now_ms)
+    added, results = _initial_members(rulebook, state, command, group, owner, _standing(actor))
     group = replace(group, member_count=1 + len(added))
     puts: dict[RowKey, Row | None] = {GroupKey(group.group_id): group}
     puts.update({MemberKey(group.group_id, m.user_id): m for m in (owner, *added)})
@@ -100,8 +100,12 @@ def _check_profile(rulebook: Rulebook, command: CreateGroup, traits: Traits, act
     check_apply_option(command.type, traits, command.apply_join_option)
     check_invite_option(command.type, traits, command.invite_join_option)
     check_member_limit(rulebook, command.type, traits, command.max_member_count)
-    standing = Standing.APP_ADMIN if actor.is_app_admin else Standing.OWNER
-    fields.checked_group_fields(rulebook, command.custom, standing)
+    fields.checked_group_fields(rulebook, command.custom, _standing(actor))
+
+
+def _standing(actor: Actor) -> Standing:
+    """Of whoever creates a group: an operator is more than the owner."""
+    return Standing.APP_ADMIN if actor.is_app_admin else Standing.OWNER
 
 
 def _check_quotas(
@@ -119,7 +123,7 @@ def _check_quotas(
     most_per_day = rulebook.limit("GROUPS_PER_DAY")
     if traits.counts_for_the_day and most_per_day is not None:
         _check_day(state.groups_today, most_per_day)
-    refused = admit(rulebook, actor.user_id, state)
+    refused = admit(rulebook, actor.user_id, state, group=None)
     if refused is not None:
         raise refused
 
@@ -181,7 +185,7 @@ def _initial_members(
     command: CreateGroup,
     group: Group,
     owner: Member,
-    now_ms: int,
+    standing: Standing,
 ) -> tuple[list[Member], list[MemberResult]]:
     """Who is added, and a row for each user named; a user named twice is a member by then."""
     added: dict[str, Member] = {}
@@ -192,11 +196,8 @@ def _initial_members(
                 MemberResult(user_id=wanted.user_id, result=MemberResultKind.ALREADY_MEMBER)
             )
             continue
-        refused = _refused_initial(rulebook, command.type, wanted) or admit(
-            rulebook,
-            wanted.user_id,
-            state,
-            seats=seats_left(group, 1 + len(added)),
+        refused = _refused_initial(rulebook, command.type, wanted, standing) or admit(
+            rulebook, wanted.user_id, state, group=group, coming=len(added)
         )
         if refused is not None:
             results.append(failed(wanted.user_id, refused))
@@ -205,7 +206,7 @@ def _initial_members(
             group_id=group.group_id,
             user_id=wanted.user_id,
             role=wanted.role,
-            join_time_ms=now_ms,
+            join_time_ms=owner.join_time_ms,
             receive_option=owner.receive_option,
             custom=dict(wanted.custom),
         )
@@ -214,7 +215,7 @@ def _initial_members(
 
 
 def _refused_initial(
-    rulebook: Rulebook, group_type: GroupType, wanted: InitialMember
+    rulebook: Rulebook, group_type: GroupType, wanted: InitialMember, standing: Standing
 ) -> Refused | None:
     if wanted.role is Role.OWNER:
         return Refused(
@@ -225,7 +226,7 @@ def _refused_initial(
     try:
         if wanted.role is Role.ADMIN:
             rulebook.require(Operation.APPOINT_ADMINS, group_type, Standing.OWNER)
-        fields.checked_member_fields(rulebook, wanted.custom, Standing.OWNER, is_self=False)
+        fields.checked_member_fields(rulebook, wanted.custom, standing, is_self=False)
     except Refused as refused:
         return refused
     return None

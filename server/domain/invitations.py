@@ -1,5 +1,7 @@
 """How members bring users in: at once, or after somebody's consent."""
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from protocol.commands import (
@@ -14,7 +16,7 @@ from protocol.results import (
 )
 from protocol.vocabulary import InviteJoinOption, Tip
 from server.domain import announcements, arrivals
-from server.domain.admission import admit, seats_left
+from server.domain.admission import admit
 from server.domain.model import (
     Actor,
     Decision,
@@ -51,10 +53,9 @@ def invite_members(
         if state.members.get(user_id) is not None or user_id in added:
             results.append(MemberResult(user_id=user_id, result=MemberResultKind.ALREADY_MEMBER))
             continue
-        seats = seats_left(group, group.member_count + len(added))
-        refused = admit(rulebook, user_id, state, seats=seats)
-        if refused is None and waits_for is not None:
-            refused = _refused_wait(rulebook, len(waiting))
+        refused = admit(rulebook, user_id, state, group=group, coming=len(added))
+        if refused is None and waits_for is ApplicationKind.INVITE_NEEDS_ADMIN:
+            refused = _refused_wait(rulebook, waiting, user_id)
         if refused is not None:
             results.append(failed(user_id, refused))
         elif waits_for is not None:
@@ -109,16 +110,16 @@ def _whom_invitations_wait_for(
     return ApplicationKind.INVITE_NEEDS_INVITEE if traits.invitee_consent else None
 
 
-def _refused_wait(rulebook: Rulebook, waiting: int) -> Refused | None:
+def _refused_wait(rulebook: Rulebook, waiting: Collection[str], user_id: str) -> Refused | None:
     """One call must not push out of a list what it has just put on it."""
     most = rulebook.limit("PENDING_APPLICATIONS")
-    if most is None or waiting < most:
+    if most is None or len(waiting) < most or user_id in waiting:
         return None
     return Refused(
         ErrorCode.TOO_MANY_REQUESTS,
-        f"{waiting} invitations of this call wait already",
+        f"{len(waiting)} invitations of this call wait already",
         rule="pending_applications",
-        have=waiting,
+        have=len(waiting),
         need=most,
     )
 
@@ -152,7 +153,10 @@ def _invited(
     return replace(
         decision,
         puts=arrivals.rows_of_added(after, added),
-        entries=arrivals.told_of_added(
-            rulebook, after, added, Tip.MEMBER_INVITED, notice_of, actor, now_ms
-        ),
+        entries=[
+            *arrivals.told_of_added(
+                rulebook, after, added, Tip.MEMBER_INVITED, notice_of, actor, now_ms
+            ),
+            *arrivals.told_silently(rulebook, group, after, actor, now_ms),
+        ],
     )

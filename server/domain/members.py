@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from protocol.commands import UpdateMember
 from protocol.errors import ErrorCode, Refused
 from protocol.events import MemberChange, ReceiveOptionChanged, RoleChange
+from protocol.limits import MAX_INTEGER
 from protocol.results import MemberChanged, MemberProfile
 from protocol.vocabulary import Notice, Role, Tip
 from server.domain import announcements, fields
@@ -29,6 +30,7 @@ from server.domain.rules import (
     Rulebook,
     Standing,
     TipPolicy,
+    Traits,
     standing_of,
     standing_of_member,
 )
@@ -157,7 +159,7 @@ def _changed(command: UpdateMember, member: Member, now_ms: int) -> tuple[Member
 def _mute_until_ms(mute_s: int | None, member: Member, now_ms: int) -> int:
     if mute_s is None:
         return member.mute_until_ms
-    return now_ms + mute_s * 1000 if mute_s else 0
+    return min(now_ms + mute_s * 1000, MAX_INTEGER) if mute_s else 0
 
 
 def _puts(
@@ -190,22 +192,14 @@ def _told(
     actor: Actor,
     now_ms: int,
 ) -> list[Entry]:
-    policy = rulebook.traits[group.type].role_and_mute_tips
+    """To the member, to all as the type has it, and of what is not told to all, to the actor."""
+    traits = rulebook.traits[group.type]
     user_id = member.user_id
+    change = replace(change, version=group.version)
     told: list[Entry] = []
     if after.role is not member.role:
-        is_admin = after.role is Role.ADMIN
-        role_change = RoleChange(user_id=user_id, role=after.role, version=group.version)
-        notice = Notice.ADMIN_GRANTED if is_admin else Notice.ADMIN_REVOKED
-        told.append(
-            announcements.notice_to(
-                user_id, notice, group.group_id, actor.user_id, now_ms, role_change
-            )
-        )
-        tip = Tip.ADMIN_SET if is_admin else Tip.ADMIN_CANCELLED
-        told += _tip(policy, announcements.tip(tip, group, actor.user_id, now_ms, role_change))
+        told += _told_role(traits.role_and_mute_tips, group, after, actor, now_ms)
     if change.name_card is not None or change.mute_until_ms is not None or change.custom:
-        change = replace(change, version=group.version)
         told.append(
             announcements.notice_to(
                 user_id,
@@ -216,15 +210,10 @@ def _told(
                 change,
             )
         )
-        tip = Tip.MEMBER_PROFILE_CHANGED
-        told += _tip(policy, announcements.tip(tip, group, actor.user_id, now_ms, change))
-    if policy is TipPolicy.OFF and told and actor.user_id != user_id:
-        # No tip: the actor's own devices learn of it all the same (groups.md section 2).
-        copy = replace(
-            change,
-            version=group.version,
-            role=after.role if after.role is not member.role else None,
-        )
+        told += _told_change(traits, group, change, actor, now_ms)
+    is_silent = traits.role_and_mute_tips is TipPolicy.OFF
+    silent = _unannounced(member, after, change) if is_silent else None
+    if silent is not None and actor.user_id != user_id:
         told.append(
             announcements.notice_to(
                 actor.user_id,
@@ -232,17 +221,64 @@ def _told(
                 group.group_id,
                 actor.user_id,
                 now_ms,
-                copy,
+                silent,
             )
         )
     if after.receive_option is not member.receive_option:
         data = ReceiveOptionChanged(receive_option=after.receive_option)
         told.append(
             announcements.notice_to(
-                user_id, Notice.RECEIVE_OPTION_CHANGED, group.group_id, actor.user_id, now_ms, data
+                user_id,
+                Notice.RECEIVE_OPTION_CHANGED,
+                group.group_id,
+                actor.user_id,
+                now_ms,
+                data,
             )
         )
     return told
+
+
+def _told_role(
+    policy: TipPolicy, group: Group, after: Member, actor: Actor, now_ms: int
+) -> list[Entry]:
+    is_admin = after.role is Role.ADMIN
+    data = RoleChange(user_id=after.user_id, role=after.role, version=group.version)
+    notice = Notice.ADMIN_GRANTED if is_admin else Notice.ADMIN_REVOKED
+    tip = Tip.ADMIN_SET if is_admin else Tip.ADMIN_CANCELLED
+    return [
+        announcements.notice_to(after.user_id, notice, group.group_id, actor.user_id, now_ms, data),
+        *_tip(policy, announcements.tip(tip, group, actor.user_id, now_ms, data)),
+    ]
+
+
+def _told_change(
+    traits: Traits, group: Group, change: MemberChange, actor: Actor, now_ms: int
+) -> list[Entry]:
+    """One tip of what the type announces: mutes have a policy of their own."""
+    policy = traits.profile_tips
+    if change.mute_until_ms is not None:
+        if traits.role_and_mute_tips is TipPolicy.OFF:
+            change = replace(change, mute_until_ms=None)
+        elif change.name_card is None and not change.custom:
+            policy = traits.role_and_mute_tips
+    if change.name_card is None and change.mute_until_ms is None and not change.custom:
+        return []
+    tip = announcements.tip(Tip.MEMBER_PROFILE_CHANGED, group, actor.user_id, now_ms, change)
+    return _tip(policy, tip)
+
+
+def _unannounced(member: Member, after: Member, change: MemberChange) -> MemberChange | None:
+    """What of a change is a role or a mute."""
+    role = after.role if after.role is not member.role else None
+    if role is None and change.mute_until_ms is None:
+        return None
+    return MemberChange(
+        user_id=member.user_id,
+        version=change.version,
+        mute_until_ms=change.mute_until_ms,
+        role=role,
+    )
 
 
 def _tip(policy: TipPolicy, entry: Entry) -> list[Entry]:

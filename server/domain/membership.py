@@ -21,7 +21,7 @@ from protocol.results import (
 )
 from protocol.vocabulary import ApplyJoinOption, Notice, Role, Tip
 from server.domain import announcements, arrivals, lifecycle
-from server.domain.admission import admit, seats_left
+from server.domain.admission import admit
 from server.domain.model import (
     Actor,
     Decision,
@@ -65,8 +65,7 @@ def join_group(
             have=group.apply_join_option,
             need=ApplyJoinOption.FREE_ACCESS,
         )
-    seats = seats_left(group, group.member_count)
-    refused = admit(rulebook, actor.user_id, state, seats=seats)
+    refused = admit(rulebook, actor.user_id, state, group=group)
     if refused is not None:
         raise refused
     if group.apply_join_option is ApplyJoinOption.NEED_PERMISSION:
@@ -141,7 +140,9 @@ def quit_group(
         _require_owner_may_quit(rulebook, group)
     traits = rulebook.traits[group.type]
     after = (
-        arrivals.shrunk(group, [member]) if traits.stores_members else _counted(group, state, -1)
+        arrivals.shrunk(group, [member])
+        if traits.stores_members
+        else arrivals.counted(group, state, -1)
     )
     notice = announcements.notice_to(
         actor.user_id,
@@ -203,7 +204,7 @@ def _quit_after_transfer(
 def _joined(rulebook: Rulebook, state: Slice, group: Group, actor: Actor, now_ms: int) -> Decision:
     stores_members = rulebook.traits[group.type].stores_members
     member = arrivals.new_member(rulebook, group, state, actor.user_id, now_ms)
-    after = arrivals.grown(group, 1) if stores_members else _counted(group, state, +1)
+    after = arrivals.grown(group, 1) if stores_members else arrivals.counted(group, state, +1)
 
     def notice_of(_member: Member) -> Entry:
         return announcements.notice_to(
@@ -230,7 +231,11 @@ def _out_of_reach(
 ) -> Refused | None:
     if member.user_id == actor.user_id:
         return Refused(
-            ErrorCode.NO_PERMISSION, "nobody removes themselves; quit instead", rule="remove_member"
+            ErrorCode.NO_PERMISSION,
+            "nobody removes themselves; quit instead",
+            rule="remove_member",
+            have="self",
+            need="other",
         )
     try:
         rulebook.require_over(Operation.REMOVE_MEMBER, standing, standing_of_member(member))
@@ -265,11 +270,13 @@ def _removal(
         reason=reason,
         owner_id=after.owner_id if after.owner_id != group.owner_id else None,
     )
-    policy = rulebook.traits[group.type].membership_tips
+    told = announcements.departures(
+        notices, tip, user_ids, rulebook.traits[group.type].membership_tips
+    )
     return Decision(
         result=result,
         puts=arrivals.rows_of_gone(after, removed, now_ms),
-        entries=announcements.departures(notices, tip, user_ids, policy),
+        entries=[*told, *arrivals.told_silently(rulebook, group, after, actor, now_ms)],
     )
 
 
@@ -278,8 +285,3 @@ def _require_owner_may_quit(rulebook: Rulebook, group: Group) -> None:
         rulebook.require(Operation.QUIT_AS_OWNER, group.type, Standing.OWNER)
     except Refused as refused:
         raise Refused(ErrorCode.OWNER_MAY_NOT_QUIT, None, **refused.detail) from refused
-
-
-def _counted(group: Group, state: Slice, change: int) -> Group:
-    """A group without stored membership as its members see it: with those who take part."""
-    return replace(group, member_count=max(0, state.participant_count + change))

@@ -5,6 +5,7 @@ import msgspec
 from protocol.commands import MarkRead, RecallMessage, SendMessage
 from protocol.errors import ErrorCode, Refused
 from protocol.events import MessageData, Read
+from protocol.identifiers import is_user_id
 from protocol.messages import CustomElement
 from protocol.results import Nothing, SendMessageResult, UnreadResult
 from protocol.vocabulary import EventKind, Message, Notice
@@ -158,6 +159,10 @@ def _check_message(rulebook: Rulebook, command: SendMessage) -> None:
         "AT_USERS",
         code=ErrorCode.TOO_MANY_MENTIONS,
     )
+    most = rulebook.limit("USER_ID_BYTES") or 0
+    for user_id in command.at_user_ids:
+        if not is_user_id(user_id, max_bytes=most):
+            raise Refused(ErrorCode.INVALID_USER_ID, field="at_user_ids", user_id=user_id[:64])
     check_length(rulebook, "custom_data", command.custom_data, "CUSTOM_DATA_BYTES")
 
 

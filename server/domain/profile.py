@@ -118,11 +118,14 @@ def add_counters(
             )
     check_count(rulebook, "deltas", len(values), "COUNTERS", code=ErrorCode.TOO_MANY_COUNTERS)
     touched = {key: values[key] for key in command.deltas}
+    result = CountersResult(counters=touched)
+    if state.counters is not None and values == state.counters.values:
+        return Decision(result=result)
     told = announcements.profile_changed(
         group, ProfileChanged(counters=touched), actor.user_id, now_ms, TipPolicy.PUSHED
     )
     return Decision(
-        result=CountersResult(counters=touched),
+        result=result,
         puts={CountersKey(group.group_id): Counters(group_id=group.group_id, values=values)},
         entries=[told],
     )
