@@ -47,17 +47,18 @@ from server.domain.text import check_count, check_paragraph
 def read_applications(
     _rulebook: Rulebook, state: Slice, command: ReadApplications, actor: Actor, now_ms: int
 ) -> Decision:
-    """The actor has seen the list up to that time; it never goes back."""
-    if state.seen is not None and state.seen.up_to_ms >= command.up_to_ms:
+    """The actor has seen the list up to that time, at most now; it never goes back."""
+    up_to_ms = min(command.up_to_ms, now_ms)
+    if state.seen is not None and state.seen.up_to_ms >= up_to_ms:
         return Decision(result=Nothing())
-    seen = ApplicationsSeen(user_id=actor.user_id, up_to_ms=command.up_to_ms)
+    seen = ApplicationsSeen(user_id=actor.user_id, up_to_ms=up_to_ms)
     notice = announcements.notice_to(
         actor.user_id,
         Notice.APPLICATIONS_READ,
         "",
         actor.user_id,
         now_ms,
-        events.ApplicationsRead(up_to_ms=command.up_to_ms),
+        events.ApplicationsRead(up_to_ms=up_to_ms),
     )
     return Decision(
         result=Nothing(), puts={ApplicationsSeenKey(actor.user_id): seen}, entries=[notice]
@@ -193,7 +194,11 @@ def _approve(
     return Decision(
         result=Nothing(),
         puts={**puts, **arrivals.rows_of_added(after, [member])} if stores_members else puts,
-        entries=[*arrived, *told],
+        entries=[
+            *arrived,
+            *told,
+            *arrivals.told_silently(rulebook, group, after, actor, now_ms),
+        ],
     )
 
 

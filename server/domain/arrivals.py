@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from protocol.events import ProfileChanged
-from protocol.vocabulary import Role, Tip
+from protocol.events import MemberChange, ProfileChanged
+from protocol.vocabulary import Notice, Role, Tip
 from server.domain import announcements
 from server.domain.model import (
     Actor,
@@ -32,8 +32,23 @@ def new_member(rulebook: Rulebook, group: Group, state: Slice, user_id: str, now
         role=Role.MEMBER,
         join_time_ms=now_ms,
         receive_option=rulebook.traits[group.type].receive_option,
-        mute_until_ms=0 if remembered is None else remembered.mute_until_ms,
+        mute_until_ms=_mute_that_goes_on(remembered, now_ms),
     )
+
+
+def _mute_that_goes_on(remembered: Remembered | None, now_ms: int) -> int:
+    if remembered is None or remembered.mute_until_ms <= now_ms:
+        return 0
+    return remembered.mute_until_ms
+
+
+def rows_of_participant(group: Group, state: Slice, user_id: str) -> dict[RowKey, Row | None]:
+    """What is forgotten when a user begins to take part: the receive option of the last time."""
+    remembered = state.remembered.get(user_id)
+    if remembered is None or remembered.receive_option is None:
+        return {}
+    key = RememberedKey(group.group_id, user_id)
+    return {key: replace(remembered, receive_option=None)}
 
 
 def grown(group: Group, by: int) -> Group:
@@ -93,8 +108,43 @@ def told_of_added(
     """A notice to each new member, and the tip to all."""
     user_ids = tuple(member.user_id for member in added)
     tip = announcements.members_changed(tip_name, user_ids, group, actor.user_id, now_ms)
-    policy = rulebook.traits[group.type].membership_tips
-    return announcements.arrivals([notice_of(member) for member in added], tip, user_ids, policy)
+    traits = rulebook.traits[group.type]
+    notices = [notice_of(member) for member in added]
+    told = announcements.arrivals(notices, tip, user_ids, traits.membership_tips)
+    if traits.stores_members:
+        for member in added:
+            told += _told_of_mute(group, member, actor, now_ms, traits.role_and_mute_tips)
+    return told
+
+
+def _told_of_mute(
+    group: Group, member: Member, actor: Actor, now_ms: int, policy: TipPolicy
+) -> list[Entry]:
+    """A mute that goes on from an earlier membership, to the member and as mutes are told."""
+    if not member.mute_until_ms:
+        return []
+    data = MemberChange(
+        user_id=member.user_id, version=group.version, mute_until_ms=member.mute_until_ms
+    )
+    notice = announcements.notice_to(
+        member.user_id,
+        Notice.MEMBER_PROFILE_CHANGED,
+        group.group_id,
+        actor.user_id,
+        now_ms,
+        data,
+    )
+    if policy is TipPolicy.OFF:
+        return [notice]
+    tip = announcements.tip(
+        Tip.MEMBER_PROFILE_CHANGED,
+        group,
+        actor.user_id,
+        now_ms,
+        data,
+        is_stored=policy is TipPolicy.STORED,
+    )
+    return [notice, tip]
 
 
 def told_silently(

@@ -49,6 +49,16 @@ def merged(
     return after, effective
 
 
+def parted(
+    rules: Mapping[str, FieldRule], changes: Mapping[str, str | None]
+) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """``changes`` that every member may read, and those that only some may."""
+    for_all = {
+        key: value for key, value in changes.items() if rules[key].read.allows(Standing.MEMBER)
+    }
+    return for_all, {key: value for key, value in changes.items() if key not in for_all}
+
+
 def readable(
     rules: Mapping[str, FieldRule],
     values: Mapping[str, str],

@@ -30,7 +30,6 @@ from server.domain.rules import (
     Rulebook,
     Standing,
     TipPolicy,
-    Traits,
     standing_of,
     standing_of_member,
 )
@@ -207,10 +206,10 @@ def _told(
                 group.group_id,
                 actor.user_id,
                 now_ms,
-                change,
+                _for_the_member(rulebook, after, change),
             )
         )
-        told += _told_change(traits, group, change, actor, now_ms)
+        told += _told_change(rulebook, group, change, actor, now_ms)
     is_silent = traits.role_and_mute_tips is TipPolicy.OFF
     silent = _unannounced(member, after, change) if is_silent else None
     if silent is not None and actor.user_id != user_id:
@@ -239,6 +238,17 @@ def _told(
     return told
 
 
+def _for_the_member(rulebook: Rulebook, after: Member, change: MemberChange) -> MemberChange:
+    """The change without fields that the member may not read."""
+    standing = standing_of_member(after)
+    custom = {
+        key: value
+        for key, value in change.custom.items()
+        if rulebook.member_fields[key].read.allows(standing, is_self=True)
+    }
+    return replace(change, custom=custom)
+
+
 def _told_role(
     policy: TipPolicy, group: Group, after: Member, actor: Actor, now_ms: int
 ) -> list[Entry]:
@@ -253,10 +263,13 @@ def _told_role(
 
 
 def _told_change(
-    traits: Traits, group: Group, change: MemberChange, actor: Actor, now_ms: int
+    rulebook: Rulebook, group: Group, change: MemberChange, actor: Actor, now_ms: int
 ) -> list[Entry]:
-    """One tip of what the type announces: mutes have a policy of their own."""
+    """One tip of what the type announces and all may read: mutes have a policy of their own."""
+    traits = rulebook.traits[group.type]
     policy = traits.profile_tips
+    for_all, _for_some = fields.parted(rulebook.member_fields, change.custom)
+    change = replace(change, custom=for_all)
     if change.mute_until_ms is not None:
         if traits.role_and_mute_tips is TipPolicy.OFF:
             change = replace(change, mute_until_ms=None)

@@ -203,6 +203,14 @@ def _quit_after_transfer(
 
 def _joined(rulebook: Rulebook, state: Slice, group: Group, actor: Actor, now_ms: int) -> Decision:
     stores_members = rulebook.traits[group.type].stores_members
+    if state.connected is not None and actor.user_id not in state.connected:
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            "who takes part in this type of group is connected",
+            rule="join",
+            have="offline",
+            need="connected",
+        )
     member = arrivals.new_member(rulebook, group, state, actor.user_id, now_ms)
     after = arrivals.grown(group, 1) if stores_members else arrivals.counted(group, state, +1)
 
@@ -219,7 +227,9 @@ def _joined(rulebook: Rulebook, state: Slice, group: Group, actor: Actor, now_ms
 
     return Decision(
         result=JoinGroupResult(status=JoinStatus.JOINED),
-        puts=arrivals.rows_of_added(after, [member]) if stores_members else {},
+        puts=arrivals.rows_of_added(after, [member])
+        if stores_members
+        else arrivals.rows_of_participant(group, state, actor.user_id),
         entries=arrivals.told_of_added(
             rulebook, after, [member], Tip.MEMBER_JOINED, notice_of, actor, now_ms
         ),

@@ -201,7 +201,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     ``pending`` what waits for them and for invitees, oldest first, and ``handlers_of`` the owners
     and admins of the groups in those lists. ``entry`` is the one that is to be recalled. ``cases`` has, for
     each application that is to be handled, the application and a slice of its group.
-    ``participant_count`` is how many take part now in a group that stores no membership.
+    ``participant_count`` is how many take part now in a group that stores no membership, and
+    ``connected`` who of ``members`` has a connection (None: not looked up).
     ``known_users`` are those of them who are known, None where every user ID will do.
     ``fresh_token`` is random text for an ID that the decision gives.
     """
@@ -222,6 +223,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     seen: ApplicationsSeen | None = None
     cases: Mapping[str, "Case"] = {}
     participant_count: int = 0
+    connected: Collection[str] | None = None
     fresh_token: str = ""
 
 

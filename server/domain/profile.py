@@ -188,8 +188,12 @@ def _told(
     for name, value in changed.items():
         policy = traits.option_tips if name in _OPTIONS else traits.profile_tips
         by_policy.setdefault(policy, {})[name] = value
-    if custom:
-        by_policy.setdefault(traits.profile_tips, {})["custom"] = custom
+    for_all, for_some = fields.parted(rulebook.group_fields, custom)
+    if for_all:
+        by_policy.setdefault(traits.profile_tips, {})["custom"] = for_all
+    if for_some:
+        # The log is read by every member; what is not for all is told to the actor only.
+        by_policy.setdefault(TipPolicy.OFF, {})["custom"] = for_some
     return [
         announcements.profile_changed(
             after,

@@ -235,7 +235,7 @@ class Hub:
 
     def participant_count(self, group_id: str) -> int:
         """See ``Presence.participant_count``."""
-        return self.rooms.follower_count(group_id)
+        return self.rooms.participant_count(group_id)
 
     def newest_participants(self, group_id: str, limit: int) -> Sequence[tuple[str, int]]:
         """See ``Presence.newest_participants``."""

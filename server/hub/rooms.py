@@ -47,6 +47,12 @@ class Feed:
         """One device less."""
         self.sessions = tuple(other for other in self.sessions if other is not session)
 
+    def forget(self, group_id: str) -> None:
+        """The user is no member any more; what was chosen for the group is over."""
+        self.groups.discard(group_id)
+        self.discards.discard(group_id)
+        self.accepts.discard(group_id)
+
 
 class Rooms:
     """Connected users by ID, and the followers of each group."""
@@ -116,6 +122,14 @@ class Rooms:
         """How many connected users follow the group."""
         return len(self._followers.get(group_id, ()))
 
+    def participant_count(self, group_id: str) -> int:
+        """How many take part in a group without stored membership.
+
+        Those are included who have lost their connection and of whom no ``part`` has come yet.
+        """
+        parting = sum(name == group_id for _, name in self._parting_since_ms)
+        return self.follower_count(group_id) + parting
+
     def follow(self, user_id: str, group_id: str, position: int) -> None:
         """A stored membership begins at ``position``."""
         feed = self._feeds.get(user_id)
@@ -133,7 +147,7 @@ class Rooms:
             return
         if not feed.is_loaded:
             feed.changes.append((position, group_id, False))
-        feed.groups.discard(group_id)
+        feed.forget(group_id)
         self._drop(group_id, feed)
 
     def participate(self, user_id: str, group_id: str, since_ms: int) -> None:
@@ -164,12 +178,14 @@ class Rooms:
         feed = self._feeds.get(user_id)
         if feed is not None:
             feed.participates_since_ms.pop(group_id, None)
+            if group_id not in feed.groups:
+                feed.forget(group_id)
             self._drop(group_id, feed)
 
     def close_group(self, group_id: str, position: int) -> None:
         """The group ended at ``position``: nobody follows it any more."""
         for feed in self._followers.pop(group_id, {}):
-            feed.groups.discard(group_id)
+            feed.forget(group_id)
             feed.participates_since_ms.pop(group_id, None)
         for feed in self._loading:
             feed.changes.append((position, group_id, False))

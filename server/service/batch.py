@@ -1,6 +1,6 @@
 """One batch of commands on its way: each is decided on what the ones before it leave behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -75,6 +75,8 @@ class BatchView:
         self._counters = dict(extras.counters)
         self._presence = presence
         self._taking_part: dict[tuple[str, str], int | None] = {}
+        self._grown: dict[str, int] = {}
+        self._read: dict[MemberKey, int] = {}
         self.write_sets: list[WriteSet] = []
 
     def slice_of(
@@ -130,6 +132,7 @@ class BatchView:
                 self._count_membership(key, before is not None and before.row is not None, row)
             self._rows[key] = Version(-place, row)
         self._note_participation(decision)
+        self._note_reading(decision)
         for name, delta in decision.counts.items():
             self._counters[name] = self._counters.get(name, 0) + delta
 
@@ -164,6 +167,7 @@ class BatchView:
             pending=self._extras.pending,
             handlers_of=self._extras.handlers_of,
             participant_count=self._participant_count(group),
+            connected=self._connected(group, users),
             known_users=self._known_users(needs, seen),
             group_counts=self._counted(needs),
         )
@@ -251,7 +255,12 @@ class BatchView:
         if needs.read_state_of is None:
             return ReadState()
         key = MemberKey(group_id, needs.read_state_of)
-        return self._extras.read_states.get(key, ReadState())
+        found = self._extras.read_states.get(key, ReadState())
+        return msgspec.structs.replace(
+            found,
+            head_seq=found.head_seq + self._grown.get(group_id, 0),
+            read_seq=max(found.read_seq, self._read.get(key, 0)),
+        )
 
     def _participant_since_ms(self, group_id: str, user_id: str) -> int | None:
         if (group_id, user_id) in self._taking_part:
@@ -261,7 +270,17 @@ class BatchView:
     def _participant_count(self, group: Group | None) -> int:
         if group is None or not _has_participants(group):
             return 0
-        return self._presence.participant_count(group.group_id)
+        count = self._presence.participant_count(group.group_id)
+        for (group_id, user_id), since_ms in self._taking_part.items():
+            if group_id == group.group_id:
+                was_there = self._presence.participant_since_ms(group_id, user_id) is not None
+                count += (since_ms is not None) - was_there
+        return count
+
+    def _connected(self, group: Group | None, user_ids: Iterable[str]) -> set[str] | None:
+        if not _has_participants(group):
+            return None
+        return {user_id for user_id in user_ids if self._presence.devices_of(user_id)}
 
     def _note_participation(self, decision: Decision) -> None:
         """Unstored memberships begin and end within the batch too."""
@@ -271,6 +290,20 @@ class BatchView:
                     self._taking_part[entry.group_id, user_id] = entry.time_ms
                 for user_id in entry.left:
                     self._taking_part[entry.group_id, user_id] = None
+
+    def _note_reading(self, decision: Decision) -> None:
+        """The logs grow within the batch, and members read on."""
+        for entry in decision.entries:
+            if entry.is_stored and entry.inbox_of is None:
+                self._grown[entry.group_id] = self._grown.get(entry.group_id, 0) + 1
+        if decision.reads is not None:
+            key = MemberKey(decision.reads.group_id, decision.reads.user_id)
+            self._read[key] = decision.reads.seq
+        if decision.spoke is not None:
+            key = MemberKey(decision.spoke.group_id, decision.spoke.user_id)
+            known = self._extras.read_states.get(key)
+            if known is not None:
+                self._read[key] = known.head_seq + self._grown.get(key.group_id, 0)
 
     def _count_membership(self, key: MemberKey, was_there: bool, row: object) -> None:
         change = (row is not None) - was_there

@@ -106,7 +106,12 @@ class Dispatcher:
     def _change(
         self, request: Request, method: Method, command: ChangingCommand, caller: Caller
     ) -> None:
-        actor = actor_of(command, caller.reader.user_id, is_app_admin=caller.reader.is_app_admin)
+        actor = actor_of(
+            command,
+            caller.reader.user_id,
+            is_app_admin=caller.reader.is_app_admin,
+            user_id_bytes=self._rulebook.limits["USER_ID_BYTES"],
+        )
         content = method.name.encode() + b"\0" + _ENCODE(command)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

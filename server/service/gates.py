@@ -4,6 +4,7 @@ import math
 
 from protocol.commands import ChangingCommand
 from protocol.errors import ErrorCode, Refused
+from protocol.identifiers import is_user_id
 from server.domain.model import Actor
 from server.domain.rules import Rulebook
 
@@ -104,11 +105,13 @@ class ConnectionGate:
 _WINDOW_S = 10.0
 
 
-def actor_of(command: ChangingCommand, user_id: str, *, is_app_admin: bool) -> Actor:
+def actor_of(
+    command: ChangingCommand, user_id: str, *, is_app_admin: bool, user_id_bytes: int = 32
+) -> Actor:
     """Who acts: the caller, or for an app_admin the user whom the command names.
 
     Raises:
-        Refused: NO_PERMISSION when somebody else names a user.
+        Refused: NO_PERMISSION when somebody else names a user, INVALID_USER_ID for no user ID.
     """
     if command.as_user_id is None:
         return Actor(user_id, is_app_admin)
@@ -119,5 +122,9 @@ def actor_of(command: ChangingCommand, user_id: str, *, is_app_admin: bool) -> A
             rule="as_user_id",
             have="user",
             need="app_admin",
+        )
+    if not is_user_id(command.as_user_id, max_bytes=user_id_bytes):
+        raise Refused(
+            ErrorCode.INVALID_USER_ID, field="as_user_id", user_id=command.as_user_id[:64]
         )
     return Actor(command.as_user_id, is_app_admin=True)

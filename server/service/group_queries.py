@@ -92,7 +92,7 @@ class GroupQueries:
         page = rows[:limit]
         has_more = len(rows) > limit
         return ListJoinedGroupsResult(
-            groups=[views.joined_group(row, self._rulebook) for row in page],
+            groups=[views.joined_group(row, self._presence, self._rulebook) for row in page],
             version=version,
             next=paging.mark(str(page[-1].state.joined_position)) if has_more else None,
         )

@@ -1,5 +1,7 @@
 """What is asked about members, and about the applications of those who would be."""
 
+from collections.abc import Mapping
+
 from protocol.commands import (
     GetMembers,
     ListApplications,
@@ -14,6 +16,9 @@ from protocol.results import (
 from protocol.vocabulary import ReceiveOption, Role
 from server.domain.model import (
     Group,
+    Remembered,
+    RememberedKey,
+    RowKey,
 )
 from server.domain.rules import Operation, Rulebook, Standing
 from server.domain.text import check_count
@@ -66,10 +71,13 @@ class MemberQueries:
             for user_id, state in states.items()
         }
         if not self._rulebook.traits[group.type].stores_members:
-            for user_id in user_ids:
-                since_ms = self._presence.participant_since_ms(group.group_id, user_id)
-                if since_ms is not None:
-                    found.setdefault(user_id, _participant(user_id, since_ms))
+            present = {
+                user_id: since_ms
+                for user_id in user_ids
+                if (since_ms := self._presence.participant_since_ms(group.group_id, user_id))
+                is not None
+            }
+            found = {**await self._shown(group, present), **found}
         return GetMembersResult(
             members=[found[user_id] for user_id in user_ids if user_id in found],
             missing=[user_id for user_id in user_ids if user_id not in found],
@@ -100,24 +108,36 @@ class MemberQueries:
         if owner is not None and Role.OWNER in roles:
             members.append(views.member_profile(owner, reader.user_id, standing, self._rulebook))
         if Role.MEMBER in roles:
-            for user_id, since_ms in self._presence.newest_participants(group.group_id, newest):
-                if user_id != group.owner_id:
-                    members.append(_participant(user_id, since_ms))
+            present = dict(self._presence.newest_participants(group.group_id, newest))
+            present.pop(group.owner_id, None)
+            members += (await self._shown(group, present)).values()
         return members[:limit]
+
+    async def _shown(self, group: Group, present: Mapping[str, int]) -> dict[str, MemberProfile]:
+        """Those who take part, with what the group remembers of them, by user ID."""
+        keys: list[RowKey] = [RememberedKey(group.group_id, user_id) for user_id in present]
+        rows = await self._store.load(keys) if keys else {}
+        shown: dict[str, MemberProfile] = {}
+        for user_id, since_ms in present.items():
+            row = rows[RememberedKey(group.group_id, user_id)].row
+            remembered = row if isinstance(row, Remembered) else None
+            shown[user_id] = _participant(user_id, since_ms, remembered)
+        return shown
 
 
 _NEWEST_PARTICIPANTS = 30
 
 
-def _participant(user_id: str, since_ms: int) -> MemberProfile:
+def _participant(user_id: str, since_ms: int, remembered: Remembered | None) -> MemberProfile:
+    option = remembered.receive_option if remembered is not None else None
     return MemberProfile(
         user_id=user_id,
         role=Role.MEMBER,
         join_time_ms=since_ms,
         read_seq=0,
-        receive_option=ReceiveOption.ACCEPT_NOT_NOTIFY,
+        receive_option=option or ReceiveOption.ACCEPT_NOT_NOTIFY,
         last_message_time_ms=0,
         name_card="",
-        mute_until_ms=0,
+        mute_until_ms=remembered.mute_until_ms if remembered is not None else 0,
         custom={},
     )

@@ -39,6 +39,11 @@ class RowCache:
             self._young = {}
         self._young[key] = version
 
+    def clear(self) -> None:
+        """Ask the store for everything the next time."""
+        self._young.clear()
+        self._old.clear()
+
     def forget(self, key: RowKey) -> None:
         """Ask the store the next time."""
         self._young.pop(key, None)

@@ -51,6 +51,10 @@ class SliceLoader:
 
     def forget(self, needs: Needs) -> None:
         """Read the rows of these needs anew the next time."""
+        if needs.is_wide:
+            # Its rows are known only by reading; such a retry is rare.
+            self._rows.clear()
+            return
         for key in _plain_keys(needs):
             self._rows.forget(key)
             if isinstance(key, GroupKey):

@@ -88,11 +88,12 @@ def member_profile(
     )
 
 
-def joined_group(row: JoinedRow, rulebook: Rulebook) -> JoinedGroup:
+def joined_group(row: JoinedRow, presence: Presence, rulebook: Rulebook) -> JoinedGroup:
     """A row of the joined list, with the unread count where the type has one."""
     group = row.group
     member = row.state.member
-    counts = rulebook.traits[group.type].counts_unread
+    traits = rulebook.traits[group.type]
+    counts = traits.counts_unread
     return JoinedGroup(
         group_id=group.group_id,
         type=group.type,
@@ -100,7 +101,9 @@ def joined_group(row: JoinedRow, rulebook: Rulebook) -> JoinedGroup:
         face_url=group.face_url,
         owner_id=group.owner_id,
         version=group.version,
-        member_count=group.member_count,
+        member_count=group.member_count
+        if traits.stores_members
+        else presence.participant_count(group.group_id),
         mute_all=group.mute_all,
         last_message_time_ms=row.head.last_message_time_ms,
         last_seq=row.head.seq,

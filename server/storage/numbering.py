@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.vocabulary import EventKind
+from protocol.vocabulary import Message
 from server.domain.model import (
     Entry,
     GroupKey,
@@ -195,7 +195,7 @@ class _Numbering:
         head.seq += 1
         head.last_position = changes.position
         head.changed = changes.change
-        if entry.kind is EventKind.MESSAGE:
+        if entry.event == Message.MESSAGE:
             head.last_message_ms = time_ms
         committed = Committed(entry, changes.position, head.seq)
         changes.entries.append((name, committed))
@@ -324,6 +324,6 @@ def _message_seq(committed: Sequence[Committed]) -> int:
     """The number of the last stored message, 0 without one."""
     seq = 0
     for told in committed:
-        if told.entry.kind is EventKind.MESSAGE and told.entry.inbox_of is None:
+        if told.entry.event == Message.MESSAGE and told.entry.inbox_of is None:
             seq = told.seq
     return seq

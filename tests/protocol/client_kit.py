@@ -7,12 +7,13 @@ what the wire looks like.
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from protocol.client import Client
@@ -71,11 +72,18 @@ class Peer:
     def __init__(self, connection: ServerConnection) -> None:
         self.codec: Codec = CODECS[str(connection.subprotocol)]
         self.connection = connection
+        self._unread: list[Frame] = []
 
     async def receive(self) -> Frame:
+        if self._unread:
+            return self._unread.pop()
         frame = self.codec.decode(await self.connection.recv(decode=False), UNLIMITED)
         assert isinstance(frame, dict)
         return frame
+
+    def unread(self, frame: Frame) -> None:
+        """Let ``receive`` give ``frame`` again."""
+        self._unread.append(frame)
 
     async def send(self, frame: object) -> None:
         await self.connection.send(self.codec.encode(frame), text=not self.codec.is_binary)
@@ -125,14 +133,20 @@ class Peer:
         )
 
     async def refuse(
-        self, request: Frame, code: int, name: str, *, retryable: bool, **detail: object
+        self,
+        request: Frame,
+        error_code: int,
+        name: str,
+        *,
+        retryable: bool,
+        detail: Mapping[str, object] | None = None,
     ) -> None:
         error = {
-            "code": code,
+            "code": error_code,
             "name": name,
             "message": "because",
             "retryable": retryable,
-            "detail": detail,
+            "detail": detail or {},
         }
         await self.send({"type": "reply", "id": request["id"], "error": error, "cursor": "c:0"})
 
@@ -140,13 +154,26 @@ class Peer:
         await self.send({"type": "bye", "code": code, "reason": reason} | more)
         await self.connection.close(code, reason)
 
+    async def has_heard_all(self) -> bool:
+        """Whether everything that the client wants to say now has been received here."""
+        for _ in range(3):  # each goes through the client's event loop and comes behind its frames
+            await (await self.connection.ping())
+        try:
+            async with asyncio.timeout(0):
+                await self.connection.recv()
+        except TimeoutError:
+            return True
+        return False
+
     def drop(self) -> None:
         """Break the connection; what was sent last may be lost."""
         self.connection.transport.abort()
 
     async def code_from_client(self) -> int | None:
         """The close code that the client sent, None for a connection that broke."""
-        await self.connection.wait_closed()
+        with suppress(ConnectionClosed):
+            while True:
+                await self.connection.recv()
         received = self.connection.protocol.close_rcvd
         return None if received is None else received.code
 
@@ -167,8 +194,10 @@ class FakeServer:
 async def fake_server() -> AsyncIterator[FakeServer]:
     """A server that listens on a free port of 127.0.0.1."""
     peers: asyncio.Queue[Peer] = asyncio.Queue()
+    connections: list[ServerConnection] = []
 
     async def handle(connection: ServerConnection) -> None:
+        connections.append(connection)
         peers.put_nowait(Peer(connection))
         await connection.wait_closed()
 
@@ -183,10 +212,14 @@ async def fake_server() -> AsyncIterator[FakeServer]:
         max_size=None,
         close_timeout=0.1,
     ) as server:
-        yield FakeServer(server, peers)
+        try:
+            yield FakeServer(server, peers)
+        finally:
+            for connection in connections:  # a test that failed may have left one that hangs
+                connection.transport.abort()
 
 
-def client_of(server: FakeServer, **changes: Any) -> Client:
+def client_of(server: FakeServer, **changes: object) -> Client:
     """A client of ``server`` that waits by a fake clock and always as long as it may."""
     options: dict[str, Any] = {
         "device_id": "laptop-1",
@@ -200,7 +233,7 @@ def client_of(server: FakeServer, **changes: Any) -> Client:
 
 @asynccontextmanager
 async def connected(
-    server: FakeServer, *, limits: dict[str, int] | None = None, **changes: Any
+    server: FakeServer, *, limits: dict[str, int] | None = None, **changes: object
 ) -> AsyncIterator[tuple[Client, Peer]]:
     """A started client and the server's side of its first connection."""
     client = client_of(server, **changes)
@@ -225,6 +258,17 @@ def event(number: int) -> Frame:
         "time_ms": 1_700_000_000_000,
         "data": {"user_ids": ["bob"], "member_count": 2, "version": number},
     }
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let everything else run until ``is_so``."""
+    while not is_so():  # noqa: ASYNC110 - what it waits for has no event to wait on
+        await asyncio.sleep(0)
+
+
+def stands_at(client: Client, cursor: str | None) -> bool:
+    """Whether the application of ``client`` has got as far as ``cursor``."""
+    return client.cursor == cursor
 
 
 async def take(client: Client, count: int) -> list[int | str]:
