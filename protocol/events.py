@@ -101,7 +101,6 @@ class ProfileChanged(EventData, frozen=True, kw_only=True):
     invite_join_option: InviteJoinOption | None = None
     mute_all: bool | None = None
     max_member_count: int | None = None
-    member_count: int | None = None
     custom: dict[str, str | None] = {}
     attributes: dict[str, str | None] = {}
     counters: dict[str, int] = {}
@@ -254,6 +253,9 @@ EVENT_DATA: Final[Mapping[tuple[EventKind, str], type[EventData]]] = {
     (EventKind.NOTICE, Notice.ADMIN_REVOKED): RoleChange,
     (EventKind.NOTICE, Notice.MEMBER_PROFILE_CHANGED): MemberChange,
     (EventKind.NOTICE, Notice.GROUP_PROFILE_CHANGED): ProfileChanged,
+    (EventKind.NOTICE, Notice.MEMBER_JOINED): MembersChanged,
+    (EventKind.NOTICE, Notice.MEMBER_INVITED): MembersChanged,
+    (EventKind.NOTICE, Notice.MEMBER_KICKED): MembersChanged,
     (EventKind.NOTICE, Notice.GROUP_RECYCLED): GroupRecycled,
     (EventKind.TIP, Tip.ADMIN_SET): RoleChange,
     (EventKind.TIP, Tip.ADMIN_CANCELLED): RoleChange,

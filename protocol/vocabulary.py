@@ -118,6 +118,9 @@ class Notice(enum.StrEnum):
     OWNER_CHANGED = "owner_changed"
     MEMBER_PROFILE_CHANGED = "member_profile_changed"
     GROUP_PROFILE_CHANGED = "group_profile_changed"
+    MEMBER_JOINED = "member_joined"
+    MEMBER_INVITED = "member_invited"
+    MEMBER_KICKED = "member_kicked"
     CUSTOM = "custom"
 
 
@@ -164,11 +167,14 @@ NOTICE_OPS: Final[Mapping[Notice, int]] = {
     Notice.OWNER_CHANGED: 24,
     Notice.MEMBER_PROFILE_CHANGED: 25,
     Notice.GROUP_PROFILE_CHANGED: 26,
+    Notice.MEMBER_JOINED: 27,
+    Notice.MEMBER_INVITED: 28,
+    Notice.MEMBER_KICKED: 29,
     Notice.CUSTOM: 255,
 }
-"""The original's ``operationType`` of each notice; 22 to 26 are the project's own.
+"""The original's ``operationType`` of each notice; 22 to 29 are the project's own.
 
-26 is the actor's own copy of a profile change that is not announced as a tip
+26 to 29 are the actor's own copies of changes that are not announced as a tip
 (``groups.md`` section 2, last paragraph).
 """
 

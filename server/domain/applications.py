@@ -3,6 +3,7 @@
 The first handler wins. Approval looks at the rules anew, since they may have changed meanwhile.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -121,9 +122,27 @@ def _after(case: Case, puts: dict[RowKey, Row | None]) -> Case:
         "group": puts.get(GroupKey(group_id), state.group),
         "members": members,
         "group_counts": {user_id: state.group_counts.get(user_id, 0) + became_member},
+        "pending": {
+            name: _still_pending(name, state.pending.get(name, ()), puts)
+            for name in {*state.pending, user_id}
+        },
     }
     assert isinstance(application, Application)
     return Case(application, replace(state, **changed))
+
+
+def _still_pending(
+    user_id: str, waiting: Sequence[Application], puts: dict[RowKey, Row | None]
+) -> list[Application]:
+    """A user's list as the applications handled before leave it; the newest come last."""
+    rows = {one.application_id: one for one in waiting}
+    for row in puts.values():
+        if isinstance(row, Application) and (
+            row.application_id in rows
+            or (row.kind is ApplicationKind.INVITE_NEEDS_INVITEE and row.user_id == user_id)
+        ):
+            rows[row.application_id] = row
+    return [one for one in rows.values() if one.status is ApplicationStatus.PENDING]
 
 
 def _handle(
@@ -197,7 +216,7 @@ def _approve(
         entries=[
             *arrived,
             *told,
-            *arrivals.told_silently(rulebook, group, after, actor, now_ms),
+            *arrivals.told_silently(rulebook, group, after, tip, [user_id], actor, now_ms),
         ],
     )
 

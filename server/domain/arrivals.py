@@ -61,7 +61,7 @@ def counted(group: Group, state: Slice, change: int) -> Group:
     return replace(group, member_count=max(0, state.participant_count + change))
 
 
-def shrunk(group: Group, gone: Sequence[Member]) -> Group:
+def shrunk(group: Group, gone: Sequence[Member], now_ms: int) -> Group:
     """The group without those members; ownerless when the owner is among them."""
     without_owner = any(member.role is Role.OWNER for member in gone)
     return replace(
@@ -69,6 +69,7 @@ def shrunk(group: Group, gone: Sequence[Member]) -> Group:
         member_count=group.member_count - len(gone),
         version=group.version + 1,
         owner_id="" if without_owner else group.owner_id,
+        last_info_time_ms=now_ms if without_owner else group.last_info_time_ms,
     )
 
 
@@ -148,14 +149,29 @@ def _told_of_mute(
 
 
 def told_silently(
-    rulebook: Rulebook, before: Group, after: Group, actor: Actor, now_ms: int
+    rulebook: Rulebook,
+    before: Group,
+    after: Group,
+    tip_name: Tip,
+    user_ids: Sequence[str],
+    actor: Actor,
+    now_ms: int,
 ) -> list[Entry]:
-    """Where no tip tells who comes and goes: the actor's own devices, and all of a lost owner."""
+    """Where no tip tells who comes and goes: a copy to the actor, and a lost owner to all."""
     traits = rulebook.traits[before.type]
     if traits.membership_tips is not TipPolicy.OFF:
         return []
-    counted = ProfileChanged(version=after.version, member_count=after.member_count)
-    told = [announcements.profile_changed(after, counted, actor.user_id, now_ms, TipPolicy.OFF)]
+    tip = announcements.members_changed(tip_name, user_ids, after, actor.user_id, now_ms)
+    told = [
+        announcements.notice_to(
+            actor.user_id,
+            Notice(str(tip_name)),
+            after.group_id,
+            actor.user_id,
+            now_ms,
+            tip.data,
+        )
+    ]
     if before.owner_id != after.owner_id:
         lost = ProfileChanged(version=after.version, owner_id=after.owner_id)
         told.append(

@@ -144,6 +144,7 @@ def _invited(
     decision: Decision,
 ) -> Decision:
     after = arrivals.grown(group, len(added))
+    user_ids = [member.user_id for member in added]
 
     def notice_of(member: Member) -> Entry:
         return announcements.invited(
@@ -157,6 +158,8 @@ def _invited(
             *arrivals.told_of_added(
                 rulebook, after, added, Tip.MEMBER_INVITED, notice_of, actor, now_ms
             ),
-            *arrivals.told_silently(rulebook, group, after, actor, now_ms),
+            *arrivals.told_silently(
+                rulebook, group, after, Tip.MEMBER_INVITED, user_ids, actor, now_ms
+            ),
         ],
     )

@@ -210,8 +210,7 @@ def _told(
             )
         )
         told += _told_change(rulebook, group, change, actor, now_ms)
-    is_silent = traits.role_and_mute_tips is TipPolicy.OFF
-    silent = _unannounced(member, after, change) if is_silent else None
+    silent = _unannounced(rulebook, group, member, after, change)
     if silent is not None and actor.user_id != user_id:
         told.append(
             announcements.notice_to(
@@ -281,16 +280,22 @@ def _told_change(
     return _tip(policy, tip)
 
 
-def _unannounced(member: Member, after: Member, change: MemberChange) -> MemberChange | None:
-    """What of a change is a role or a mute."""
-    role = after.role if after.role is not member.role else None
-    if role is None and change.mute_until_ms is None:
+def _unannounced(
+    rulebook: Rulebook, group: Group, member: Member, after: Member, change: MemberChange
+) -> MemberChange | None:
+    """What of a change no tip tells: fields not for all, and silent roles and mutes."""
+    is_silent = rulebook.traits[group.type].role_and_mute_tips is TipPolicy.OFF
+    role = after.role if is_silent and after.role is not member.role else None
+    mute_until_ms = change.mute_until_ms if is_silent else None
+    _for_all, for_some = fields.parted(rulebook.member_fields, change.custom)
+    if role is None and mute_until_ms is None and not for_some:
         return None
     return MemberChange(
         user_id=member.user_id,
         version=change.version,
-        mute_until_ms=change.mute_until_ms,
+        mute_until_ms=mute_until_ms,
         role=role,
+        custom=for_some,
     )
 
 

@@ -140,7 +140,7 @@ def quit_group(
         _require_owner_may_quit(rulebook, group)
     traits = rulebook.traits[group.type]
     after = (
-        arrivals.shrunk(group, [member])
+        arrivals.shrunk(group, [member], now_ms)
         if traits.stores_members
         else arrivals.counted(group, state, -1)
     )
@@ -263,7 +263,7 @@ def _removal(
     now_ms: int,
     result: MemberResults,
 ) -> Decision:
-    after = arrivals.shrunk(group, removed)
+    after = arrivals.shrunk(group, removed, now_ms)
     user_ids = tuple(member.user_id for member in removed)
     notices = [
         announcements.notice_to(
@@ -286,7 +286,12 @@ def _removal(
     return Decision(
         result=result,
         puts=arrivals.rows_of_gone(after, removed, now_ms),
-        entries=[*told, *arrivals.told_silently(rulebook, group, after, actor, now_ms)],
+        entries=[
+            *told,
+            *arrivals.told_silently(
+                rulebook, group, after, Tip.MEMBER_KICKED, user_ids, actor, now_ms
+            ),
+        ],
     )
 
 

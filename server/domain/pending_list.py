@@ -36,8 +36,8 @@ def new_application(
     now_ms: int,
     fresh_token: str,
 ) -> Application:
-    """An application that waits from now on; its ID is made of ``fresh_token`` and the user."""
-    content = f"{fresh_token}\0{user_id}".encode()
+    """An application that waits from now on; its ID is made of ``fresh_token`` and what it is."""
+    content = "\0".join((fresh_token, kind, group.group_id, user_id)).encode()
     return Application(
         application_id=hashlib.blake2b(content, digest_size=12).hexdigest(),
         kind=kind,

@@ -140,7 +140,8 @@ def cases(*found: tuple[Application, Slice]) -> Slice:
 
 def _case(waiting: Application, of: Slice) -> Case:
     members = {waiting.user_id: None, **of.members}
-    return Case(waiting, msgspec.structs.replace(of, members=members))
+    pending = {waiting.user_id: [], **of.pending}
+    return Case(waiting, msgspec.structs.replace(of, members=members, pending=pending))
 
 
 def invite(*user_ids: str) -> InviteMembers:

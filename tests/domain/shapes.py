@@ -1,7 +1,7 @@
 """Hypothesis strategies made of the structs themselves: any command, and any slice for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from hypothesis import strategies as st
@@ -34,8 +34,6 @@ from server.domain.model import (
     Slice,
 )
 from tests.domain.building import NOW_MS
-
-_R = TypeVar("_R", Member, Remembered)
 
 MOST: Final = 2**53 - 1
 USERS: Final = ("ann", "bob", "cid", "dee", "x" * 33, "")
@@ -206,9 +204,11 @@ def _shown(draw: st.DrawFn, needs: Needs, users: Sequence[str]) -> Slice:
     shown = dict.fromkeys([*users, "ann"] if needs.owner else users)
     memories = [None, *(Remembered(group_id="g", user_id="", mute_until_ms=n) for n in (0, MOST))]
     some = st.sampled_from([["ann"], ["ann", "bob"], []])
+    group = draw(_groups) if draw(_mostly(True, True, True, False)) else None
+    owner_id = group.owner_id if group is not None else ""
     return Slice(
-        group=draw(_groups) if draw(_mostly(True, True, True, False)) else None,
-        members={user: _named_row(draw(_members), user) for user in shown},
+        group=group,
+        members={user: _in_role(draw(_members), user, owner_id) for user in shown},
         remembered={
             user: _named_row(draw(st.sampled_from(memories)), user) for user in needs.remembered_ids
         },
@@ -231,7 +231,17 @@ def _shown(draw: st.DrawFn, needs: Needs, users: Sequence[str]) -> Slice:
     )
 
 
-def _named_row(row: _R | None, user_id: str) -> _R | None:
+def _in_role(row: Member | None, user_id: str, owner_id: str) -> Member | None:
+    """The member with this ID: the owner of a group is one, and nobody else is."""
+    if row is None:
+        return None
+    role = Role.ADMIN if row.role is Role.OWNER else row.role
+    if user_id == owner_id:
+        return msgspec.structs.replace(row, user_id=user_id, role=Role.OWNER)
+    return msgspec.structs.replace(row, user_id=user_id, role=role)
+
+
+def _named_row(row: Remembered | None, user_id: str) -> Remembered | None:
     return None if row is None else msgspec.structs.replace(row, user_id=user_id)
 
 

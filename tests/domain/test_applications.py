@@ -176,3 +176,5 @@ def test_a_list_is_read_up_to_a_point_that_never_goes_back() -> None:
     assert dict(read(7, None).puts) == dict(read(7, 6).puts) == {ApplicationsSeenKey("olga"): row}
     for before_ms in (7, 8):
         assert read(7, before_ms) == Decision(result=Nothing())
+    (now,) = read(2**53 - 1, None).puts.values()
+    assert now == ApplicationsSeen(user_id="olga", up_to_ms=NOW_MS), "what is to come is unread"

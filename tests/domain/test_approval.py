@@ -156,7 +156,25 @@ def test_several_approvals_of_one_user_count_for_the_limit_of_the_list() -> None
     rulebook = rules(consent=True, limits={"PENDING_APPLICATIONS": 1})
     decision = handled(cases((waiting, of), (other, elsewhere(of, "h"))), rulebook=rulebook)
     rows = [one for one in applications_in(decision) if one.kind is FOR_INVITEE]
-    assert sum(one.status is ApplicationStatus.PENDING for one in rows) == 1
+    assert [one.status for one in rows] == ["dropped", "pending"]
+
+
+def test_each_invitation_that_waits_for_its_invitee_has_an_id_of_its_own() -> None:
+    """Of whatever group, in one call or in two: none takes the place of one that was handled."""
+    of = asking()
+    here = application(kind=FOR_ADMIN)
+    there = application(kind=FOR_ADMIN, application_id="2", group_id="h")
+    of_here, of_there = cases((here, of)), cases((there, elsewhere(of, "h")))
+    both = msgspec.structs.replace(of_here, cases={**of_here.cases, **of_there.cases})
+    consent = rules(consent=True)
+
+    def asked(shown: Slice, token: str) -> list[str]:
+        decision = handled(msgspec.structs.replace(shown, fresh_token=token), rulebook=consent)
+        return [one.application_id for one in applications_in(decision) if one.kind is FOR_INVITEE]
+
+    assert len(set(asked(both, "a"))) == 2
+    assert asked(of_here, "a") != asked(of_there, "b")
+    assert asked(of_here, "a") != asked(of_here, "b"), "the first may be handled by then"
 
 
 def test_one_to_fifty_are_handled_at_once() -> None:

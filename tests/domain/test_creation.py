@@ -25,6 +25,7 @@ from server.domain.model import (
 from tests.domain.building import (
     NOW_MS,
     ROOT,
+    STORED_TYPES,
     TYPES,
     done,
     field,
@@ -217,6 +218,15 @@ def test_max_member_count_is_at_most_the_types_limit(group_type: GroupType, most
     refusal = refused(EMPTY, asked(most + 1), "olga")
     assert refusal.code is ErrorCode.BAD_REQUEST
     assert (refusal.detail["have"], refusal.detail["need"]) == (most + 1, most)
+
+
+def test_each_type_has_a_limit_of_its_own() -> None:
+    names = ("MEMBERS_WORK", "MEMBERS_PUBLIC", "MEMBERS_MEETING", "MEMBERS_COMMUNITY")
+    own = rules(limits={name: 10 + number for number, name in enumerate(names)})
+    for group_type in STORED_TYPES:
+        command = commands.CreateGroup(type=group_type, name="Tea")
+        made = created(done(EMPTY, command, "olga", own)).group
+        assert made.max_member_count == own.limits[f"MEMBERS_{group_type.upper()}"]
 
 
 def test_options_that_are_fixed_are_not_chosen() -> None:

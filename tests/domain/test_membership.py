@@ -90,6 +90,8 @@ def test_an_avchatroom_stores_no_membership_and_shows_who_takes_part() -> None:
     left = done(of, QUIT, "mia")
     assert dict(left.puts) == {}
     assert [data.member_count for data in said(left, "member_quit")] == [11]
+    last = done(tea(GroupType.AVCHATROOM), QUIT, "mia")
+    assert [data.member_count for data in said(last, "member_quit")] == [0], "never less"
 
 
 def test_an_avchatroom_is_never_full() -> None:

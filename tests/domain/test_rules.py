@@ -1,24 +1,17 @@
-"""The tables are whole, the operator can replace their cells, and no command breaks the rules."""
+"""The tables are whole, and the operator can replace their cells."""
 
-import copy
 import re
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from protocol import commands
-from protocol.commands import ChangingCommand
-from protocol.errors import ERRORS, ErrorCode, Refused
 from protocol.limits import LIMITS, default_limits
 from protocol.methods import METHOD_OF, METHODS
 from protocol.vocabulary import GroupType
-from server.domain.decide import _CASES, decide, needs_of, widened
+from server.domain.decide import _CASES, needs_of, widened
 from server.domain.jobs import RecycleGroup
-from server.domain.model import Actor, Decision, MoreNeeded, Slice
+from server.domain.model import Actor
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import (
     ONLY_LOWER_RANK,
@@ -31,26 +24,13 @@ from server.domain.rules import (
     TipPolicy,
 )
 from tests.domain.building import (
-    NOW_MS,
     done,
-    field,
     refused,
-    rules,
     tea,
 )
-from tests.domain.laws import check
 from tests.domain.outcomes import told
-from tests.domain.shapes import actors, slices, structs
 
 CHANGING = [method.command for method in METHODS.values() if method.changes]
-RULEBOOKS = [
-    rules(
-        group_fields={"topic": field(), "k1": field(write="owner")},
-        member_fields={"team": field(write="self"), "k2": field(write="member")},
-    ),
-    rules(consent=True, limits={"PENDING_APPLICATIONS": 1, "MUTE_S": 100}),
-    Rulebook(limits={name: spec.default * (not spec.may_be_off) for name, spec in LIMITS.items()}),
-]
 
 
 def configured(**tables: Any) -> Rulebook:  # noqa: ANN401 - as the configuration file has it
@@ -176,66 +156,3 @@ def test_what_makes_no_sense_is_refused_and_the_place_is_named(name: str) -> Non
     tables, place = WRONG[name]
     with pytest.raises(ValueError, match=re.escape(place)):
         configured(**tables)
-
-
-@pytest.mark.parametrize("kind", list(_CASES), ids=lambda kind: kind.__name__)
-@given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_command_is_decided_or_refused(
-    kind: type[ChangingCommand], data: st.DataObject
-) -> None:
-    command = data.draw(structs(kind))
-    actor = data.draw(actors)
-    of = data.draw(slices(command, actor))
-    rulebook = data.draw(st.sampled_from(RULEBOOKS))
-    before = copy.deepcopy(of)
-    outcome = decided(rulebook, of, command, actor)
-    if isinstance(outcome, Decision):
-        check(outcome, of, command)
-    elif isinstance(outcome, Refused):
-        assert outcome.code in ERRORS
-        assert outcome.code is not ErrorCode.INTERNAL
-        msgspec.json.encode(outcome.detail)
-    assert of == before
-
-
-class Watched(dict[str, Any]):
-    """Rows by user, and of which users they were asked for."""
-
-    def __init__(self, rows: Mapping[str, Any]) -> None:
-        super().__init__(rows)
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - as of any map
-        self.asked.add(key)
-        return super().get(key, default)
-
-
-@pytest.mark.parametrize("kind", list(_CASES), ids=lambda kind: kind.__name__)
-@given(data=st.data())
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_row_is_looked_at_that_was_not_asked_for(
-    kind: type[ChangingCommand], data: st.DataObject
-) -> None:
-    """What ``needs_of`` does not name is not read from the store, so nobody may rest on it."""
-    command = data.draw(structs(kind))
-    actor = data.draw(actors)
-    of = data.draw(slices(command, actor))
-    needs = needs_of(command, actor)
-    watched = {
-        name: Watched(getattr(of, name)) for name in ("members", "remembered", "group_counts")
-    }
-    decided(RULEBOOKS[0], msgspec.structs.replace(of, **watched), command, actor)
-    owner = {of.group.owner_id} if needs.owner and of.group is not None else set()
-    assert watched["members"].asked <= {*needs.member_ids, *owner}
-    assert watched["remembered"].asked <= set(needs.remembered_ids)
-    assert watched["group_counts"].asked <= set(needs.counted_user_ids)
-
-
-def decided(
-    rulebook: Rulebook, of: Slice, command: ChangingCommand, actor: Actor
-) -> Decision | Refused | MoreNeeded:
-    try:
-        return decide(rulebook, of, command, actor, NOW_MS)
-    except (Refused, MoreNeeded) as instead:
-        return instead

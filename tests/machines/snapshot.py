@@ -120,6 +120,7 @@ def _go(state: State, room: Room, event: Map) -> None:
     _note_members(room, event["data"])
     if "owner_id" in event["data"]:
         _set_owner(state, event["group_id"], room, event["data"]["owner_id"])
+        room.last_info_time_ms = event["time_ms"]
 
 
 def _note_members(room: Room, data: Map) -> None:
@@ -244,8 +245,14 @@ _RULES: Final[Mapping[tuple[str, str], Rule]] = {
     **{("tip", n): _in_room(_role) for n in ("admin_set", "admin_cancelled")},
     **{(kind, "group_profile_changed"): _in_room(_profile) for kind in ("notice", "tip")},
     **{(kind, "member_profile_changed"): _in_room(_member) for kind in ("notice", "tip")},
-    **{("tip", n): _in_room(_come) for n in ("member_joined", "member_invited")},
+    # As notices they are the actor's own copies where the type has no such tip.
+    **{
+        (kind, n): _in_room(_come)
+        for kind in ("notice", "tip")
+        for n in ("member_joined", "member_invited")
+    },
     **{("tip", n): _in_room(_go) for n in ("member_quit", "member_kicked")},
+    ("notice", "member_kicked"): _in_room(_go),
     **{("message", n): _in_room(lambda *_: None) for n in ("message", "message_recalled")},
 }
 KNOWN_EVENTS: Final = frozenset(_RULES)
