@@ -137,35 +137,41 @@ class CatchUp:
         """Read until nothing is missing, then go live in the same turn of the loop."""
         await self._load(feed)
         while session.mode is Mode.CATCHING_UP:
-            await session.writable()
-            if session.position >= self._hub.position:
+            if session.is_paused:
+                session.mark_ready()
+                await session.writable()
+            elif session.position >= self._hub.position:
                 self._hub.go_live(session)
-                return
-            session.start_holding()
-            try:
-                upto = self._hub.position
-                async with self._turns:
-                    missed = await self._store.missed(
-                        self._shard, session.user_id, session.position, upto, self._page.events
-                    )
-            except BaseException:
-                session.stop_holding()
-                raise
-            if session.is_gone():
-                return
-            for position, events in event_pages(session.codec, missed.entries, self._page):
-                cursor = cursor_text(self._hub.heads.epoch, position)
-                session.put(page_frame(session.codec, events, cursor))
-            session.position = missed.until
-            held = session.stop_holding()
-            is_complete = not missed.has_more and held is not None
-            if held is not None and is_complete and not session.is_paused:
-                for frame in held:
-                    session.put(frame)
-                self._hub.go_live(session)
-            self._hub.mark_dirty(session)
-            # The write must happen before the next page is read: it may find the peer slow.
-            session.flush()
+            else:
+                await self._read_page(session)
+        session.mark_ready()
+
+    async def _read_page(self, session: Session) -> None:
+        """Read and write one page; with the last one, release what was held and go live."""
+        session.start_holding()
+        try:
+            upto = self._hub.position
+            async with self._turns:
+                missed = await self._store.missed(
+                    self._shard, session.user_id, session.position, upto, self._page.events
+                )
+        except BaseException:
+            session.stop_holding()
+            raise
+        if session.is_gone():
+            return
+        for position, events in event_pages(session.codec, missed.entries, self._page):
+            cursor = cursor_text(self._hub.heads.epoch, position)
+            session.put(page_frame(session.codec, events, cursor))
+        session.position = missed.until
+        held = session.stop_holding()
+        if held is not None and not missed.has_more and not session.is_paused:
+            for frame in held:
+                session.put(frame)
+            self._hub.go_live(session)
+        self._hub.mark_dirty(session)
+        # The write must happen before the next page is read: it may find the peer slow.
+        session.flush()
 
     async def _load(self, feed: Feed) -> None:
         """Have the groups of the feed's user; several sessions share one reading."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 from protocol.codec import Codec
@@ -48,6 +49,7 @@ class Session:
         "is_dirty",
         "is_paused",
         "mode",
+        "on_ready",
         "platform",
         "position",
         "session_id",
@@ -79,6 +81,7 @@ class Session:
         self.is_paused = False
         self.has_reader = False
         self.held: list[bytes] | None = None
+        self.on_ready: Callable[[], None] | None = None
         self._held_bytes = 0
         self._pending: list[bytes] = []
         self._writable: asyncio.Future[None] | None = None
@@ -130,6 +133,12 @@ class Session:
             if self._writable is None:
                 self._writable = asyncio.get_running_loop().create_future()
             await self._writable
+
+    def mark_ready(self) -> None:
+        """It has caught up once, or is too slow to be waited for: the peer's requests go on."""
+        on_ready, self.on_ready = self.on_ready, None
+        if on_ready is not None and self.mode is not Mode.GONE:
+            on_ready()
 
     def is_gone(self) -> bool:
         """Whether the connection has ended."""

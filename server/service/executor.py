@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +13,7 @@ from protocol.errors import ErrorCode, Refused
 from protocol.methods import METHOD_OF
 from protocol.results import Result
 from server.domain.decide import Needs, decide, needs_of, widened
-from server.domain.model import Actor, Decision, MoreNeeded
+from server.domain.model import Actor, Decision, MoreNeeded, RowKey
 from server.domain.rules import Rulebook
 from server.service.batch import BatchView
 from server.service.group_rates import GroupRates
@@ -60,6 +60,10 @@ class _Job:
         self.needs: Needs = needs_of(command, actor)
         self.answers: list[Answer] = []
         self.attempts = 0
+
+
+_Decided = tuple[_Job, Decision]
+_RefusedJob = tuple[_Job, Refused, Mapping[RowKey, int]]
 
 
 class Executor:
@@ -148,8 +152,8 @@ class Executor:
 
     async def _run_batch(self) -> None:
         jobs: Sequence[_Job] = self._next_jobs()
-        decided: list[tuple[_Job, Decision]] = []
-        refused: list[tuple[_Job, Refused]] = []
+        decided: list[_Decided] = []
+        refused: list[_RefusedJob] = []
         try:
             view = await self._slices.view([job.needs for job in jobs], self._clock.now_ms())
             jobs = self._decide_all(jobs, view, decided, refused)
@@ -167,11 +171,10 @@ class Executor:
             self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)
             self._on_fatal()
         else:
-            self._settle(decided, outcomes)
-            # A refusal may rest on what a command before it in the batch would have done, had it
-            # not been done before or met a conflict.
-            is_doubtful = any(not isinstance(outcome, Done) for outcome in outcomes)
-            await self._settle_refused(refused, is_doubtful=is_doubtful)
+            conflicted = self._settle(decided, outcomes)
+            doubtful = await self._settle_refused(refused, _undone(decided, outcomes))
+            again = {*conflicted, *doubtful}
+            self._retry([job for job in jobs if job in again])
 
     def _next_jobs(self) -> list[_Job]:
         """The next batch, in order: as much as waits, up to the next wide command."""
@@ -184,8 +187,8 @@ class Executor:
         self,
         jobs: Sequence[_Job],
         view: BatchView,
-        decided: list[tuple[_Job, Decision]],
-        refused: list[tuple[_Job, Refused]],
+        decided: list[_Decided],
+        refused: list[_RefusedJob],
     ) -> Sequence[_Job]:
         """Decide the jobs in order; returns those that were taken into the batch.
 
@@ -203,20 +206,18 @@ class Executor:
                 self._waiting.extendleft(reversed(jobs[index:]))
                 return jobs[:index]
             except Refused as refusal:
-                refused.append((job, refusal))
+                refused.append((job, refusal, seen))
             except Exception:
                 log.exception("deciding %s failed", type(job.command).__name__)
-                refused.append((job, Refused(ErrorCode.INTERNAL)))
+                refused.append((job, Refused(ErrorCode.INTERNAL), seen))
             else:
                 view.add(decision, seen, now_ms, job.request, job.digest)
                 decided.append((job, decision))
         return jobs
 
-    def _settle(
-        self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Publish what was committed, then answer; what met a conflict is decided again."""
-        retries: list[_Job] = []
+    def _settle(self, decided: Sequence[_Decided], outcomes: Sequence[Outcome]) -> list[_Job]:
+        """Publish what was committed, then answer; returns what met a conflict."""
+        conflicted: list[_Job] = []
         self._publish(decided, outcomes)
         for (job, decision), outcome in zip(decided, outcomes, strict=True):
             if isinstance(outcome, Done):
@@ -224,12 +225,10 @@ class Executor:
             elif isinstance(outcome, Duplicate):
                 self._answer_stored(job, outcome.stored)
             elif isinstance(outcome, Conflict):
-                retries.append(job)
-        self._retry(retries)
+                conflicted.append(job)
+        return conflicted
 
-    def _publish(
-        self, decided: Sequence[tuple[_Job, Decision]], outcomes: Sequence[Outcome]
-    ) -> None:
+    def _publish(self, decided: Sequence[_Decided], outcomes: Sequence[Outcome]) -> None:
         published: list[Committed] = []
         position = 0
         for (_job, decision), outcome in zip(decided, outcomes, strict=True):
@@ -244,14 +243,19 @@ class Executor:
             self._publisher.publish(published, position)
 
     async def _settle_refused(
-        self, refused: Sequence[tuple[_Job, Refused]], *, is_doubtful: bool
-    ) -> None:
-        """Answer refusals, unless they rest on rows that turned out not to be so."""
-        again: list[_Job] = []
-        for job, refusal in refused:
-            rests_on_stale_rows = is_doubtful or (not self._is_only_writer and job.attempts == 0)
-            if rests_on_stale_rows and job.attempts < MAX_ATTEMPTS:
-                again.append(job)
+        self, refused: Sequence[_RefusedJob], undone: set[RowKey]
+    ) -> list[_Job]:
+        """Answer refusals; returns those that rest on rows that turned out not to be so.
+
+        ``undone`` are rows that a decision before it in the batch put, and that were not written
+        after all: it met a conflict, or had been done before.
+        """
+        doubtful: list[_Job] = []
+        for job, refusal, seen in refused:
+            rests_on_undone = not undone.isdisjoint(seen)
+            may_be_stale = not self._is_only_writer and job.attempts == 0
+            if rests_on_undone or may_be_stale:
+                doubtful.append(job)
                 continue
             try:
                 # It may have been done before: then the first reply is the truth.
@@ -263,7 +267,7 @@ class Executor:
                 self._answer_stored(job, stored)
             else:
                 self._answer(job, None, refusal)
-        self._retry(again)
+        return doubtful
 
     def _retry(self, jobs: Sequence[_Job]) -> None:
         """Put ``jobs`` back at the front of the queue, to be decided on rows read anew."""
@@ -295,6 +299,16 @@ class Executor:
             self._in_flight.pop(job.request, None)
         for answer in job.answers:
             answer(result, refusal)
+
+
+def _undone(decided: Sequence[_Decided], outcomes: Sequence[Outcome]) -> set[RowKey]:
+    """The rows of decisions that were not written after all."""
+    return {
+        key
+        for (_job, decision), outcome in zip(decided, outcomes, strict=True)
+        if not isinstance(outcome, Done)
+        for key in decision.puts
+    }
 
 
 def _with_seq(result: Result, seq: int | None) -> Result:

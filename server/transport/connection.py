@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_conversation",
         "_deadline",
         "_fragments",
+        "_is_ended",
         "_listener",
         "_phase",
         "_transport",
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._address = ""
         self._conversation: Conversation | None = None
         self._fragments: list[Frame] | None = None
+        self._is_ended = False
         self._control_frames = 0
         self._control_window_s = 0.0
         self._deadline: asyncio.TimerHandle | None = None
@@ -213,6 +215,8 @@ class Connection(asyncio.Protocol):
             self._phase = Phase.HELLO
         else:
             self._phase = Phase.CLOSING
+        # Before anything that came with the request is answered.
+        self._send_protocol_data()
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.PING, Opcode.PONG):
@@ -249,6 +253,11 @@ class Connection(asyncio.Protocol):
             self._phase = Phase.OPEN
             self._listener.addresses.introduce(self._address)
 
+    def receive_early(self, data: bytes) -> None:
+        """Take a message that had to wait for the welcome."""
+        if self._phase is not Phase.CLOSING:
+            self._take(self._codec.is_binary, data)
+
     def _assembled(self, frame: Frame) -> tuple[bool, bytes] | None:
         """A whole message as (is binary, bytes), or None until its last fragment is here."""
         if frame.fin and self._fragments is None:
@@ -279,9 +288,12 @@ class Connection(asyncio.Protocol):
     def _send_protocol_data(self) -> None:
         """Write what the protocol itself has to say: handshake, pongs, close frames."""
         for data in self._ws.data_to_send():
+            if self._is_ended:
+                continue
             if data:
                 self._transport.write(data)
             else:
+                self._is_ended = True
                 self._phase = Phase.CLOSING
                 self._end_of_data()
                 self._arm(self._listener.limits["CLOSE_MS"], self._transport.abort)

@@ -6,18 +6,20 @@ import msgspec
 
 from protocol.codec import Codec, OutOfBounds, request_id_of, to_client_frame
 from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
-from protocol.frames import Hello, Ping, Pong, Request
+from protocol.frames import ClientFrame, Hello, Ping, Pong, Request
 from protocol.identifiers import is_request_id
 from protocol.results import ErrorBody
 from server.domain.refusals import error_body
-from server.hub.session import Session, Sink
+from server.hub.session import Session
 from server.service.access import Reader
 from server.service.dispatcher import Caller, bad_request
 
 if TYPE_CHECKING:
+    from server.transport.connection import Connection
     from server.transport.listener import Listener
 
 _PLATFORM_CHARACTERS: Final = 32
+_EARLY_AT_MOST: Final = 1_000
 
 
 class Conversation:
@@ -30,13 +32,14 @@ class Conversation:
         codec: what the handshake agreed on.
     """
 
-    __slots__ = ("_caller", "_codec", "_listener", "_sink", "session")
+    __slots__ = ("_caller", "_codec", "_early", "_listener", "_sink", "session")
 
-    def __init__(self, listener: "Listener", sink: Sink, codec: Codec) -> None:
+    def __init__(self, listener: "Listener", sink: "Connection", codec: Codec) -> None:
         self._listener = listener
         self._sink = sink
         self._codec = codec
         self._caller: Caller | None = None
+        self._early: list[bytes] | None = None
         self.session: Session | None = None
 
     def receive(self, data: bytes) -> None:
@@ -46,19 +49,11 @@ class Conversation:
             protocol.codec.Malformed: the bytes are no message.
             ConnectionRefused: the connection cannot go on after this message.
         """
-        try:
-            value = self._codec.decode(data, self._listener.value_limits)
-        except OutOfBounds as error:
-            self._refuse(error.request_id, Refused(ErrorCode.BAD_REQUEST, error.message))
+        if self._early is not None:
+            self._keep(data)
             return
-        try:
-            frame = to_client_frame(value)
-        except msgspec.ValidationError as error:
-            if self.session is None and _lacks_signature(value):
-                raise ConnectionRefused(
-                    CloseCode.NOT_AUTHENTICATED, "hello has no user_sig", error_code=70002
-                ) from error
-            self._refuse(request_id_of(value), bad_request(error, "message"))
+        frame = self._understood(data)
+        if frame is None:
             return
         if self.session is None:
             if not isinstance(frame, Hello):
@@ -70,6 +65,23 @@ class Conversation:
             self._pong(self.session)
         else:
             raise ConnectionRefused(CloseCode.MALFORMED, "hello was said already")
+
+    def _understood(self, data: bytes) -> ClientFrame | None:
+        """The message as its frame; None when it was wrong and has been answered."""
+        try:
+            value = self._codec.decode(data, self._listener.value_limits)
+        except OutOfBounds as error:
+            self._refuse(error.request_id, Refused(ErrorCode.BAD_REQUEST, error.message))
+            return None
+        try:
+            return to_client_frame(value)
+        except msgspec.ValidationError as error:
+            if self.session is None and _lacks_signature(value):
+                raise ConnectionRefused(
+                    CloseCode.NOT_AUTHENTICATED, "hello has no user_sig", error_code=70002
+                ) from error
+            self._refuse(request_id_of(value), bad_request(error, "message"))
+            return None
 
     def _hello(self, hello: Hello) -> None:
         listener = self._listener
@@ -87,8 +99,25 @@ class Conversation:
         gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
         self._caller = Caller(reader, gate, self._reply)
         self.session = session
+        # The welcome comes first, and what is answered comes after the events before it: so
+        # what the client has said already waits until the session has caught up once.
+        self._early = []
+        session.on_ready = self._take_early
         listener.dispatcher.recognize(identity.user_id)
         listener.catch_up.attach(session, hello)
+
+    def _keep(self, data: bytes) -> None:
+        assert self._early is not None  # asked by the caller
+        most = self._listener.limits["REQUESTS_IN_FLIGHT"] or _EARLY_AT_MOST
+        if len(self._early) >= most:
+            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
+        self._early.append(data)
+
+    def _take_early(self) -> None:
+        """The session is ready: take what came before, in order."""
+        early, self._early = self._early or [], None
+        for data in early:
+            self._sink.receive_early(data)
 
     def _request(self, request: Request) -> None:
         caller = self._caller

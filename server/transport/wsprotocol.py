@@ -1,6 +1,6 @@
 """The WebSocket rules: the ``websockets`` library's sans-I/O core, with our close codes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from websockets.exceptions import NegotiationError
@@ -13,6 +13,13 @@ from protocol.codec import CODECS, JSON, Codec
 from protocol.errors import CLOSES, CloseCode
 from protocol.frames import Bye
 from server.hub.wire import framed
+
+_OUR_CODES: Final[Mapping[int, CloseCode]] = {
+    WebSocketCloseCode.PROTOCOL_ERROR: CloseCode.MALFORMED,
+    WebSocketCloseCode.INVALID_DATA: CloseCode.MALFORMED,
+    WebSocketCloseCode.MESSAGE_TOO_BIG: CloseCode.TOO_LARGE,
+    WebSocketCloseCode.INTERNAL_ERROR: CloseCode.INTERNAL,
+}
 
 _SUBPROTOCOLS: Final = [Subprotocol(name) for name in CODECS]
 
@@ -39,11 +46,14 @@ class WebSocketProtocol(ServerProtocol):
     def fail(self, code: WebSocketCloseCode | int, reason: str = "") -> None:
         """End the connection for what the peer sent.
 
-        The library's 1009 becomes the contract's 4413, with a bye before it.
+        The library's codes become the contract's (``protocol.md``, Closing), with a bye before
+        the close frame.
         """
-        if code == WebSocketCloseCode.MESSAGE_TOO_BIG and self.state is State.OPEN:
-            code = CloseCode.TOO_LARGE
-            reason = CLOSES[CloseCode.TOO_LARGE].text
+        ours = _OUR_CODES.get(code)
+        if ours is not None and self.state is State.OPEN:
+            code = ours
+            if ours is CloseCode.TOO_LARGE:
+                reason = CLOSES[ours].text
             self.writes.append(framed(self.codec, Bye(code=code, reason=reason)))
         super().fail(code, reason)
 
