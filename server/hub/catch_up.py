@@ -140,21 +140,27 @@ class CatchUp:
             if session.is_paused:
                 session.mark_ready()
                 await session.writable()
-            elif session.position >= self._hub.position:
-                self._hub.go_live(session)
+            elif session.position < max(self._hub.position, feed.loaded_position):
+                await self._read_page(session, feed)
             else:
-                await self._read_page(session)
+                self._hub.go_live(session)
         session.mark_ready()
 
-    async def _read_page(self, session: Session) -> None:
-        """Read and write one page; with the last one, release what was held and go live."""
-        session.start_holding()
+    async def _read_page(self, session: Session, feed: Feed) -> None:
+        """Read and write one page; with the last one, release what was held and go live.
+
+        The snapshot of the user's groups may be ahead of what the hub has told: then the user is
+        no follower any more of a group whose last entries are still to be told. So everything up
+        to that snapshot is read, and the hub is waited for.
+        """
+        upto = max(self._hub.position, feed.loaded_position)
+        session.start_holding(upto)
         try:
-            upto = self._hub.position
             async with self._turns:
                 missed = await self._store.missed(
                     self._shard, session.user_id, session.position, upto, self._page.events
                 )
+            await self._hub.reached(upto)
         except BaseException:
             session.stop_holding()
             raise

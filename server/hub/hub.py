@@ -37,6 +37,7 @@ class Hub:
         self._rulebook = rulebook
         self._hold_bytes = rulebook.limits["OUTGOING_BYTES"]
         self._dirty: list[Session] = []
+        self._waiters: list[asyncio.Future[None]] = []
         self.position = heads.position
         self.rooms = Rooms()
         self.on_parted: Callable[[str, str], None] = lambda _user_id, _group_id: None
@@ -61,25 +62,45 @@ class Hub:
     def publish(self, committed: Sequence[Committed], position: int) -> None:
         """See ``Publisher.publish``."""
         for item in committed:
-            entry = item.entry
             self.position = max(self.position, item.position)
-            for user_id in entry.joined:
-                if entry.is_stored:
-                    self.rooms.follow(user_id, entry.group_id, item.position)
-                else:
-                    self.rooms.participate(user_id, entry.group_id, entry.time_ms)
+            self._let_in(item)
             self._tell(item)
-            if entry.event == Notice.RECEIVE_OPTION_CHANGED and entry.inbox_of is not None:
-                discards = entry.data.receive_option is ReceiveOption.DISCARD
-                self.rooms.discard(entry.inbox_of, entry.group_id, discards=discards)
-            for user_id in entry.left:
-                if entry.is_stored:
-                    self.rooms.unfollow(user_id, entry.group_id, item.position)
-                else:
-                    self.rooms.part(user_id, entry.group_id)
-            if entry.closes:
-                self.rooms.close_group(entry.group_id, item.position)
+            self._let_out(item)
         self.position = max(self.position, position)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters = []
+
+    def _let_in(self, item: Committed) -> None:
+        """Those who join with this entry follow the group from it on."""
+        entry = item.entry
+        for user_id in entry.joined:
+            if entry.is_stored:
+                self.rooms.follow(user_id, entry.group_id, item.position)
+            else:
+                self.rooms.participate(user_id, entry.group_id, entry.time_ms)
+
+    def _let_out(self, item: Committed) -> None:
+        """Those who leave with this entry have been told it and follow no longer."""
+        entry = item.entry
+        for user_id in entry.left:
+            if entry.is_stored:
+                self.rooms.unfollow(user_id, entry.group_id, item.position)
+            else:
+                self.rooms.part(user_id, entry.group_id)
+        if entry.closes:
+            self.rooms.close_group(entry.group_id, item.position)
+        if entry.event == Notice.RECEIVE_OPTION_CHANGED and entry.inbox_of is not None:
+            discards = entry.data.receive_option is ReceiveOption.DISCARD
+            self.rooms.discard(entry.inbox_of, entry.group_id, discards=discards)
+
+    async def reached(self, position: int) -> None:
+        """Return once everything up to ``position`` has been told."""
+        while self.position < position:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def _tell(self, item: Committed) -> None:
         """One encoding per codec in use; the same bytes for every session."""
@@ -100,7 +121,7 @@ class Hub:
                     session.put(frame)
                     self.mark_dirty(session)
                 elif item.position:
-                    session.hold(frame, self._hold_bytes)
+                    session.hold(item.position, frame, self._hold_bytes)
                 else:
                     self.dropped_unstored += 1
 

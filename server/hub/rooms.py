@@ -22,6 +22,7 @@ class Feed:
         "discards",
         "groups",
         "is_loaded",
+        "loaded_position",
         "loading",
         "participates_since_ms",
         "sessions",
@@ -36,6 +37,7 @@ class Feed:
         self.accepts: set[str] = set()
         self.participates_since_ms: dict[str, int] = {}
         self.is_loaded = False
+        self.loaded_position = 0
         self.loading: asyncio.Task[None] | None = None
         self.changes: list[tuple[int, str, bool]] = []
 
@@ -104,6 +106,7 @@ class Rooms:
                 (group_ids.add if is_followed else group_ids.discard)(group_id)
         feed.changes = []
         feed.is_loaded = True
+        feed.loaded_position = followed.position
         self._loading.discard(feed)
         if self._feeds.get(feed.user_id) is not feed:
             return

@@ -38,6 +38,7 @@ class Session:
     """
 
     __slots__ = (
+        "_held_after",
         "_held_bytes",
         "_pending",
         "_writable",
@@ -82,6 +83,7 @@ class Session:
         self.has_reader = False
         self.held: list[bytes] | None = None
         self.on_ready: Callable[[], None] | None = None
+        self._held_after = 0
         self._held_bytes = 0
         self._pending: list[bytes] = []
         self._writable: asyncio.Future[None] | None = None
@@ -105,14 +107,15 @@ class Session:
         pending.clear()
         self.sink.write(data)
 
-    def start_holding(self) -> None:
-        """From now on keep what is committed, for the hand-over."""
+    def start_holding(self, after: int) -> None:
+        """From now on keep what is told of positions above ``after``, for the hand-over."""
         self.held = []
+        self._held_after = after
         self._held_bytes = 0
 
-    def hold(self, data: bytes, most_bytes: int) -> None:
+    def hold(self, position: int, data: bytes, most_bytes: int) -> None:
         """Keep a live event for the hand-over; past ``most_bytes`` give up and read it later."""
-        if self.held is None:
+        if self.held is None or position <= self._held_after:
             return
         self._held_bytes += len(data)
         if self._held_bytes > most_bytes:

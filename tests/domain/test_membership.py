@@ -37,6 +37,7 @@ from tests.domain.building import (
     cases,
     done,
     group,
+    handled,
     invite,
     member,
     refused,
@@ -92,6 +93,18 @@ def test_an_avchatroom_stores_no_membership_and_shows_who_takes_part() -> None:
     assert [data.member_count for data in said(left, "member_quit")] == [11]
     last = done(tea(GroupType.AVCHATROOM), QUIT, "mia")
     assert [data.member_count for data in said(last, "member_quit")] == [0], "never less"
+
+
+def test_who_is_not_connected_takes_no_part_in_an_avchatroom() -> None:
+    """Not by joining, and not by an approval: the members would see somebody who is not there."""
+    of = tea(GroupType.AVCHATROOM, seen={"connected": {"olga"}})
+    refusal = refused(of, JOIN, "zoe")
+    assert (refusal.code, set(refusal.detail)) == (10007, {"rule", "have", "need"})
+    decision = handled(cases((application(), of)))
+    assert said(decision, "member_joined") == []
+    assert not any(entry.joined for entry in decision.entries)
+    there = tea(GroupType.AVCHATROOM, seen={"connected": {"olga", "zoe"}})
+    assert said(handled(cases((application(), there))), "member_joined")
 
 
 def test_an_avchatroom_is_never_full() -> None:
