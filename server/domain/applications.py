@@ -86,7 +86,9 @@ def handle_applications(
         try:
             if case is None:
                 raise Refused(ErrorCode.BAD_REQUEST, "no such application", field="application_ids")
-            outcome = _handle(rulebook, _after(case, puts), command, actor, now_ms)
+            outcome = _handle(
+                rulebook, _after(case, puts, state.fresh_token), command, actor, now_ms
+            )
         except Refused as refused:
             results.append(
                 HandleResult(
@@ -105,7 +107,7 @@ def handle_applications(
     )
 
 
-def _after(case: Case, puts: dict[RowKey, Row | None]) -> Case:
+def _after(case: Case, puts: dict[RowKey, Row | None], fresh_token: str) -> Case:
     """``case`` as the applications handled before it in the same call leave it."""
     application = puts.get(ApplicationKey(case.application.application_id), case.application)
     state = case.state
@@ -121,6 +123,7 @@ def _after(case: Case, puts: dict[RowKey, Row | None]) -> Case:
     changed: dict[str, Any] = {
         "group": puts.get(GroupKey(group_id), state.group),
         "members": members,
+        "fresh_token": fresh_token,
         "group_counts": {user_id: state.group_counts.get(user_id, 0) + became_member},
         "pending": {
             name: _still_pending(name, state.pending.get(name, ()), puts)
@@ -208,7 +211,13 @@ def _approve(
 
     # Who brought a member in is the inviter; who joins does it by application.
     brought_by = Actor(user_id if is_join else handled.inviter_id)
-    arrived = arrivals.told_of_added(rulebook, after, [member], tip, notice_of, brought_by, now_ms)
+    if not stores_members and user_id not in (state.connected or (user_id,)):
+        # Approved, but not there to take part; joining again will let the user in.
+        arrived = [notice_of(member)]
+    else:
+        arrived = arrivals.told_of_added(
+            rulebook, after, [member], tip, notice_of, brought_by, now_ms
+        )
     told = _told_handled(handled, state, group, actor, now_ms)
     return Decision(
         result=Nothing(),

@@ -1,0 +1,1 @@
+"""scripts/bench: what things cost, measured and printed, never asserted."""

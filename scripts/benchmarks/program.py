@@ -1,0 +1,157 @@
+"""scripts/bench: runs works, prints their figures, keeps and compares them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from scripts.benchmarks import connects, fanout, memory, sends
+from scripts.benchmarks.bench import Sizes, Work
+from scripts.benchmarks.figures import Report, Result, compared, shown
+from scripts.benchmarks.machine import machine_line
+from scripts.common.process import raise_open_files
+from scripts.common.target import Trouble
+
+WORKS: Final[Mapping[str, Work]] = {
+    "sends": sends.WORK,
+    "fanout": fanout.WORK,
+    "memory": memory.WORK,
+    "connects": connects.WORK,
+}
+"""To add one, write a module with a WORK and name it here."""
+
+_SPARE_FILES: Final = 200
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; returns the exit status."""
+    try:
+        if arguments[:1] == ["compare"]:
+            return _compare(arguments[1:])
+        return _bench(arguments)
+    except (Trouble, OSError, msgspec.DecodeError) as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    names = list(WORKS) if "all" in options.works else list(dict.fromkeys(options.works))
+    sizes = Sizes(
+        seed=options.seed,
+        runs=options.runs,
+        seconds=options.seconds,
+        members=options.members,
+        rounds=options.rounds,
+        connections=tuple(options.connections),
+        connects=options.connects,
+        wants_c=not options.plain,
+    )
+    files = raise_open_files()
+    most = max(sizes.members, sizes.connects, *sizes.connections)
+    if most + _SPARE_FILES > files:
+        raise Trouble(f"{most} connections need more open files than the {files} that are allowed")
+    tell = _teller()
+    report = Report(machine=machine_line(), seed=sizes.seed, works={})
+    sys.stdout.write(f"{report.machine}\n")
+    for name in names:
+        result = WORKS[name].measure(sizes, tell)
+        tell("")
+        report.works[name] = result
+        _show(name, result)
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    return 0
+
+
+def _show(name: str, result: Result) -> None:
+    sys.stdout.write(f"\n{name}: {WORKS[name].question}\n{shown(result)}\n")
+    sys.stdout.flush()
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench compare", description="Show two results side by side."
+    )
+    parser.add_argument("old", type=Path, metavar="OLD.json")
+    parser.add_argument("new", type=Path, metavar="NEW.json")
+    options = parser.parse_args(arguments)
+    old, new = (
+        msgspec.json.decode(path.read_bytes(), type=Report) for path in (options.old, options.new)
+    )
+    sys.stdout.write(compared(old, new) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    known = "\n".join(f"  {name:10}{work.question}" for name, work in WORKS.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description=f"Measure a server of its own over real sockets.\n\nworks:\n{known}",
+        epilog="scripts/bench compare OLD.json NEW.json shows two results side by side.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "works", nargs="*", default=["all"], metavar="WORK", help="or all", type=_work
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
+    defaults = Sizes()
+    for name, parse, meaning in _SIZES:
+        default = getattr(defaults, name)
+        parser.add_argument(
+            f"--{name}",
+            type=parse,
+            default=default,
+            metavar="N",
+            help=f"{meaning}; default {default}",
+        )
+    parser.add_argument(
+        "--connections",
+        type=_positive,
+        nargs="+",
+        default=defaults.connections,
+        metavar="N",
+        help="idle connections; default 1000 5000",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="receivers in Python even with a C compiler"
+    )
+    return parser
+
+
+def _work(text: str) -> str:
+    if text not in WORKS and text != "all":
+        raise argparse.ArgumentTypeError(f"known works are {', '.join(WORKS)} and all")
+    return text
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError("expected a whole number, 1 or more")
+    return int(text)
+
+
+_SIZES: Final[Sequence[tuple[str, Callable[[str], float], str]]] = (
+    ("seed", _positive, "of the order of what is measured"),
+    ("runs", _positive, "how often everything is measured"),
+    ("seconds", float, "of each run of sends"),
+    ("members", _positive, "of the group of fanout"),
+    ("rounds", _positive, "of each run of fanout"),
+    ("connects", _positive, "connections of each run of connects"),
+)
+
+
+def _teller() -> Callable[[str], None]:
+    """Shows on a terminal how far it is, in a line that the next one replaces."""
+    stream = sys.stderr
+
+    def tell(text: str) -> None:
+        if stream.isatty():
+            stream.write(f"\r\x1b[K{text}")
+            stream.flush()
+
+    return tell

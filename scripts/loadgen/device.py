@@ -1,0 +1,340 @@
+"""One simulated device: connects, calls, goes away, comes back, and writes down what it is given."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from protocol.codec import Codec
+from scripts.common.link import Link, open_link
+from scripts.loadgen.ledger import Ledger, News, Pong, Reply, Welcome
+from scripts.loadgen.record import DeviceRecord
+
+_WELCOME_S: Final = 30.0
+_ATTEMPTS: Final = 200
+_BETWEEN_S: Final = 0.05
+_NAP_S: Final = (1.0, 5.0)
+_AWAKE_S: Final = (0.001, 0.05)
+
+
+class Call(msgspec.Struct, eq=False):
+    """A request on its way.
+
+    Attributes:
+        given: how many stored and unstored entries the device had when the request was sent;
+            ``given_at_reply`` when the answer came.
+        is_watched: events must come before the reply: sent once, on a connection that is live
+            since its beginning and read without pause.
+    """
+
+    id: str
+    payload: bytes
+    sent_s: float
+    given: tuple[int, int]
+    is_watched: bool
+    reply: asyncio.Future[Reply]
+    replied_s: float = 0.0
+    given_at_reply: tuple[int, int] = (0, 0)
+
+
+class Lost(Exception):
+    """The device cannot connect any more; the message says why."""
+
+
+class Device:
+    """A device of a user.
+
+    Args:
+        user_sig: the user's token.
+        is_slow: it reads now and then, and little at a time.
+
+    Attributes:
+        record: what it was given.
+        tails: the last number of each log.
+        calls: requests without an answer, in the order of sending.
+        troubles: what went wrong with its connections.
+        pages: how many messages held more than one event: those came from the log;
+            ``paged`` is how many events they held.
+        resumes: how often it came back.
+        listening_since_s: messages sent after this count for latencies; never for a slow one.
+        wants_connection: whether a lost connection is made anew by itself.
+        on_down: called when the connection is gone, for whatever reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        user_id: str,
+        device_id: str,
+        user_sig: str,
+        codec: Codec,
+        ledger: Ledger,
+        is_slow: bool,
+        seed: int,
+    ) -> None:
+        self.user_id = user_id
+        self.device_id = device_id
+        self.is_slow = is_slow
+        self.record = DeviceRecord(user_id=user_id, device_id=device_id)
+        self.tails: dict[tuple[bool, str], int] = {}
+        self.calls: dict[str, Call] = {}
+        self.troubles: list[str] = []
+        self.deliveries = 0
+        self.pages = 0
+        self.paged = 0
+        self.resumes = 0
+        self.listening_since_s = float("inf")
+        self.wants_connection = False
+        self.is_loss_expected = False
+        self.on_down: Callable[[], None] = lambda: None
+        self._url = url
+        self._user_sig = user_sig
+        self._codec = codec
+        self._ledger = ledger
+        self._random = Random(seed)
+        self._link: Link | None = None
+        self._cursor: str | None = None
+        self._welcome: asyncio.Future[Welcome] | None = None
+        self._pong: asyncio.Future[None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._nap: asyncio.TimerHandle | None = None
+        self._bye = ""
+        self._was_slow = is_slow
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is connected and welcomed."""
+        return self._link is not None and self._link.is_open
+
+    async def connect(self) -> None:
+        """Be connected; tries again until it is.
+
+        Raises:
+            Lost: the server does not want it, or is not there for too long.
+        """
+        self.wants_connection = True
+        if not self.is_up:
+            if self._connecting is None or self._connecting.done():
+                self._start_connecting()
+            assert self._connecting is not None  # it was started
+            await asyncio.shield(self._connecting)
+
+    def drop(self, *, is_polite: bool) -> None:
+        """Go away: with a close frame, or as somebody whose battery is empty."""
+        self.wants_connection = False
+        link, self._link = self._link, None
+        self._stop_napping()
+        if link is not None:
+            link.mute()
+            link.close() if is_polite else link.abort()
+            self.on_down()
+
+    async def call(
+        self, method: str, params: Mapping[str, Any], request_id: str
+    ) -> tuple[Call, Reply]:
+        """The answer, however many connections it takes.
+
+        Raises:
+            Lost: the device cannot connect any more.
+        """
+        message = {"type": "request", "id": request_id, "method": method, "params": params}
+        call = Call(
+            id=request_id,
+            payload=self._codec.encode(message),
+            sent_s=time.monotonic(),
+            given=self._given(),
+            is_watched=self.is_up and self.resumes == 0 and not self.is_slow,
+            reply=asyncio.get_running_loop().create_future(),
+        )
+        self.calls[request_id] = call
+        if self._link is not None:
+            self._link.send(call.payload, is_binary=self._codec.is_binary)
+        return call, await call.reply
+
+    async def is_lost(self) -> None:
+        """Return when the server is gone as far as this device can see."""
+        if self.is_up:
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Return when everything that the server had written for it before has been read."""
+        if self._link is None:
+            return
+        self._pong = asyncio.get_running_loop().create_future()
+        self._link.send(self._codec.encode({"type": "ping"}), is_binary=self._codec.is_binary)
+        await self._pong
+
+    def wake(self) -> None:
+        """Stop being slow."""
+        self.is_slow = False
+        self._stop_napping()
+        if self._link is not None:
+            self._link.resume()
+
+    # Connecting.
+
+    def _start_connecting(self) -> None:
+        self._connecting = asyncio.ensure_future(self._keep_trying())
+        self._connecting.add_done_callback(self._on_connecting_done)
+
+    def _on_connecting_done(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if not isinstance(error, Lost):
+            return
+        for call in self.calls.values():
+            if not call.reply.done():
+                call.reply.set_exception(error)
+                call.reply.exception()  # it may be that nobody waits any more
+
+    async def _keep_trying(self) -> None:
+        for _ in range(_ATTEMPTS):
+            if not self.wants_connection:
+                return
+            try:
+                await self._try_once()
+            except (OSError, TimeoutError) as error:
+                if self._bye:
+                    raise Lost(f"{self.device_id} of {self.user_id}: {self._bye}") from error
+            else:
+                return
+            await asyncio.sleep(_BETWEEN_S)
+        raise Lost(f"{self.device_id} of {self.user_id} cannot connect")
+
+    async def _try_once(self) -> None:
+        self._welcome = asyncio.get_running_loop().create_future()
+        self._bye = ""
+        link = await open_link(
+            self._url,
+            self._codec.subprotocol,
+            self._on_message,
+            self._on_lost,
+            is_narrow=self.is_slow,
+        )
+        hello: dict[str, Any] = {
+            "type": "hello",
+            "user_id": self.user_id,
+            "user_sig": self._user_sig,
+            "device_id": self.device_id,
+            "platform": "load",
+            "cursor": self._cursor,
+        }
+        link.send(self._codec.encode(hello), is_binary=self._codec.is_binary)
+        try:
+            async with asyncio.timeout(_WELCOME_S):
+                welcome = await self._welcome
+        except BaseException:
+            link.mute()
+            link.abort()
+            raise
+        if not self.wants_connection:
+            link.mute()
+            link.abort()
+            return
+        self._check_welcome(welcome, hello["cursor"])
+        self._link = link
+        for call in self.calls.values():
+            call.is_watched = False
+            link.send(call.payload, is_binary=self._codec.is_binary)
+        if self.is_slow:
+            self._doze(link)
+
+    def _check_welcome(self, welcome: Welcome, cursor: str | None) -> None:
+        expected = "fresh" if cursor is None else "resumed"
+        if welcome.resume != expected:
+            self._trouble(f"was welcomed with {welcome.resume} ({welcome.reason}), not {expected}")
+        self.resumes += cursor is not None
+
+    def _on_lost(self, code: int | None, reason: str) -> None:
+        if self._welcome is not None and not self._welcome.done():
+            self._welcome.set_exception(ConnectionError(reason))
+            self._welcome.exception()  # it may be that nobody waits any more
+        if self._pong is not None and not self._pong.done():
+            self._pong.set_result(None)
+        if not self.wants_connection or self._link is None:
+            return
+        self._link = None
+        self._stop_napping()
+        self.on_down()
+        if not self.is_loss_expected:
+            self._trouble(f"lost its connection: {code} {self._bye or reason}")
+        self._start_connecting()
+
+    def _trouble(self, text: str) -> None:
+        self.troubles.append(f"{self.device_id} of {self.user_id} {text}")
+
+    # Listening.
+
+    def _on_message(self, payload: bytes) -> None:
+        frame = self._ledger.read(payload, self._codec, self.user_id)
+        if isinstance(frame, News):
+            self._take_news(frame)
+        elif isinstance(frame, Reply):
+            self._take_reply(frame)
+        elif isinstance(frame, Welcome):
+            self._take_welcome(frame)
+        elif isinstance(frame, Pong):
+            self._cursor = frame.cursor
+            if self._pong is not None and not self._pong.done():
+                self._pong.set_result(None)
+        else:
+            self._bye = f"{frame.code} {frame.reason}"
+
+    def _take_welcome(self, frame: Welcome) -> None:
+        # Where it resumes the cursor is the one that was named.
+        self._cursor = frame.cursor
+        if not self._was_slow:
+            self.listening_since_s = time.monotonic()
+        if self._welcome is not None and not self._welcome.done():
+            self._welcome.set_result(frame)
+
+    def _take_reply(self, frame: Reply) -> None:
+        self._cursor = frame.cursor
+        call = self.calls.pop(frame.id, None)
+        if call is not None and not call.reply.done():
+            call.replied_s = time.monotonic()
+            call.given_at_reply = self._given()
+            call.reply.set_result(frame)
+
+    def _given(self) -> tuple[int, int]:
+        return len(self.record.stream), len(self.record.unstored)
+
+    def _take_news(self, news: News) -> None:
+        now_s = time.monotonic()
+        record = self.record
+        self.deliveries += len(news.entries)
+        if len(news.entries) > 1:
+            self.pages += 1
+            self.paged += len(news.entries)
+        for entry in news.entries:
+            if entry.number:
+                record.stream.append(entry.index)
+                self.tails[entry.is_inbox, entry.log] = entry.number
+            else:
+                record.unstored.append((entry.index, now_s))
+            if self.listening_since_s < entry.sent_s:
+                entry.last_s = now_s
+                entry.heard += 1
+        self._cursor = news.cursor
+
+    # Being slow.
+
+    def _doze(self, link: Link) -> None:
+        link.pause()
+        self._nap = asyncio.get_running_loop().call_later(
+            self._random.uniform(*_NAP_S), self._look_up, link
+        )
+
+    def _look_up(self, link: Link) -> None:
+        link.resume()
+        self._nap = asyncio.get_running_loop().call_later(
+            self._random.uniform(*_AWAKE_S), self._doze, link
+        )
+
+    def _stop_napping(self) -> None:
+        if self._nap is not None:
+            self._nap.cancel()
+            self._nap = None

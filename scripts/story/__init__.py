@@ -1,0 +1,1 @@
+"""scripts/demo: a group's whole life as six devices see it."""

@@ -1,0 +1,206 @@
+"""scripts/load at a small size against a real server, and its oracle on what came of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import msgspec
+import pytest
+
+from scripts.common.target import own_server
+from scripts.loadgen.oracle import judge
+from scripts.loadgen.plan import Act, Expects, Kind, Plan
+from scripts.loadgen.program import SETTINGS
+from scripts.loadgen.record import DeviceRecord, Fault, Record
+from scripts.loadgen.run import Manner, run
+from scripts.loadgen.writer import Options, write_plan
+
+LOAD: Final = Path(__file__).parents[2] / "scripts" / "load"
+SMALL: Final = ("--users", "20", "--groups", "8", "--messages", "400", "--churn", "2")
+MANNER: Final = Manner(seed=5, admin="administrator", in_flight=32, rate=0, seconds=30)
+
+
+def load(*options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(LOAD), *options], capture_output=True, text=True, timeout=50
+    )
+
+
+@pytest.mark.slow
+def test_a_small_conversation_goes_right() -> None:
+    done = load(*SMALL, "--slow", "2", "--seconds", "30")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing is wrong." in done.stdout
+    assert "400 of the messages are stored" in done.stdout
+    assert "400/400 messages" in done.stderr
+    for fault in Fault:
+        assert f"  {fault.value} " in done.stdout
+
+
+@pytest.mark.slow
+def test_it_goes_right_when_the_server_is_killed_in_the_middle() -> None:
+    done = load(*SMALL, "--kills", "2", "--seconds", "40")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed and restarted 2 times" in done.stdout
+
+
+@pytest.mark.slow
+def test_it_ends_in_time_and_says_that_it_was_cut() -> None:
+    done = load("--users", "20", "--groups", "8", "--rate", "50", "--seconds", "2")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The time was up" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--url", "ws://127.0.0.1:9/ws"), "--key-file"),
+        (("--url", "ws://127.0.0.1:9/ws", "--key-file", "/nowhere/secret.key"), "key file"),
+        (("--users", "many"), "expected a whole number"),
+        (("--colour",), "unrecognized"),
+    ],
+)
+def test_it_says_what_it_needs(options: tuple[str, ...], reason: str) -> None:
+    done = load(*options)
+
+    assert done.returncode == 2
+    assert reason in done.stderr
+
+
+@pytest.mark.slow
+async def test_the_oracle_finds_what_is_spoiled_in_a_real_run() -> None:
+    plan = write_plan(Options(seed=5, users=15, groups=6, messages=250, devices=2, churn=2, slow=1))
+    with own_server(SETTINGS) as server:
+        _, record = await run(plan, server.target(), server, MANNER)
+    assert judge(record) == []
+
+    random = Random(5)
+    for _ in range(15):
+        for spoil, fault in (
+            (_lose, Fault.LOST),
+            (_double, Fault.DOUBLE),
+            (_swap, Fault.REORDERED),
+        ):
+            spoiled = msgspec.structs.replace(record, devices=_copies(record.devices))
+            told = [device for device in spoiled.devices if len(device.stream) > 3]
+            spoil(random, random.choice(told), record)
+            assert fault in {finding.fault for finding in judge(spoiled)}
+    spoiled = msgspec.structs.replace(record, devices=_copies(record.devices))
+    _leak(spoiled)
+    assert Fault.LEAKED in {finding.fault for finding in judge(spoiled)}
+
+
+def _copies(devices: list[DeviceRecord]) -> list[DeviceRecord]:
+    return [msgspec.structs.replace(device, stream=list(device.stream)) for device in devices]
+
+
+def _lose(random: Random, device: DeviceRecord, _record: Record) -> None:
+    del device.stream[random.randrange(len(device.stream))]
+
+
+def _double(random: Random, device: DeviceRecord, _record: Record) -> None:
+    place = random.randrange(len(device.stream))
+    device.stream.insert(place + random.randrange(3), device.stream[place])
+
+
+def _swap(random: Random, device: DeviceRecord, record: Record) -> None:
+    """Exchange two entries of one log, whatever lies between them."""
+    stream = device.stream
+    log_of = [(record.entries[index].is_inbox, record.entries[index].log) for index in stream]
+    pairs = [
+        (one, other)
+        for one in range(len(stream))
+        for other in range(one + 1, len(stream))
+        if log_of[one] == log_of[other]
+    ]
+    one, other = random.choice(pairs)
+    stream[one], stream[other] = stream[other], stream[one]
+
+
+def _leak(record: Record) -> None:
+    """Give a message to all devices of a user who is not in its group."""
+    for device in record.devices:
+        mine = {record.entries[index].group_id for index in device.stream}
+        for entry in record.entries:
+            if entry.mark and entry.number and entry.group_id not in mine:
+                for other in record.devices:
+                    if other.user_id == device.user_id:
+                        other.stream.append(entry.index)
+                return
+
+
+# Plans.
+
+
+def test_the_same_seed_gives_the_same_plan() -> None:
+    options = Options(users=30, groups=10, messages=300)
+
+    assert write_plan(options) == write_plan(options)
+    other = write_plan(msgspec.structs.replace(options, seed=2))
+    assert other != write_plan(options)
+
+
+def test_the_full_size_has_what_it_must_have() -> None:
+    plan = write_plan(Options())
+
+    assert plan.message_count >= 10_000
+    assert len(plan.users) == 200
+    assert len(plan.groups) >= 50
+    assert {group.type for group in plan.groups} == {
+        "Work",
+        "Public",
+        "Meeting",
+        "AVChatRoom",
+        "Community",
+    }
+    assert {act.kind for act in plan.acts} == set(Kind) - {Kind.KILL}
+
+
+def test_sizes_have_a_heavy_tail() -> None:
+    plan = write_plan(Options())
+    sizes = sorted(1 + len(act.targets) for act in plan.acts if act.kind is Kind.CREATE)
+    lengths = sorted(len(str(act.params["body"])) for act in plan.acts if act.kind is Kind.SEND)
+    writers = _count_by_user([act for act in plan.acts if act.kind is Kind.SEND])
+
+    assert sizes[-1] > 5 * sizes[len(sizes) // 2]
+    assert lengths[-1] > 20 * lengths[len(lengths) // 2]
+    assert writers[-1] > 5 * writers[len(writers) // 2]
+
+
+def _count_by_user(acts: list[Act]) -> list[int]:
+    counts: dict[int, int] = {}
+    for act in acts:
+        counts[act.user] = counts.get(act.user, 0) + 1
+    return sorted(counts.values())
+
+
+def test_nobody_acts_on_a_device_that_is_away() -> None:
+    plan = write_plan(Options(users=30, groups=10, messages=1000, churn=100, slow=5))
+    away: set[tuple[int, int]] = set()
+    for act in plan.acts:
+        if act.kind is Kind.DROP:
+            away.add((act.user, act.device))
+        elif act.kind is Kind.RETURN:
+            away.discard((act.user, act.device))
+        else:
+            assert (act.user, act.device) not in away
+            assert not _is_slow(plan, act)
+
+
+def _is_slow(plan: Plan, act: Act) -> bool:
+    user = plan.users[act.user]
+    return user.has_slow_device and act.device == user.devices - 1
+
+
+def test_marks_are_unique_and_mistakes_have_codes() -> None:
+    plan = write_plan(Options(users=30, groups=10, messages=500))
+    marks = [act.mark for act in plan.acts if act.mark is not None]
+
+    assert len(set(marks)) == len(marks)
+    for act in plan.acts:
+        assert (act.code is not None) == (act.expects is Expects.REFUSED)
