@@ -246,8 +246,8 @@ class Seam(RuleBasedStateMachine):
     def create(self, which: int, members: set[int]) -> None:
         initial = [{"user_id": self.user(member)} for member in sorted(members)]
         self.request(which, "create_group", {"type": "Work", "name": "-", "members": initial})
-
     @precondition(lambda self: self.sent and _OPEN(self))
+    @precondition(lambda self: self.sent and _OPEN(self))  # type: ignore[no-untyped-call]
     @rule(which=MANY, sent=MANY)
     def repeat(self, which: int, sent: int) -> None:
         if not self.sent:
