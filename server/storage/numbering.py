@@ -195,7 +195,7 @@ class _Numbering:
         head.seq += 1
         head.last_position = changes.position
         head.changed = changes.change
-        if entry.event == Message.MESSAGE:
+        if _is_said(entry):
             head.last_message_ms = time_ms
         committed = Committed(entry, changes.position, head.seq)
         changes.entries.append((name, committed))
@@ -320,10 +320,15 @@ def _first_group_seq(committed: Sequence[Committed]) -> int | None:
     return None
 
 
+def _is_said(entry: Entry) -> bool:
+    """Whether somebody said something; taking it back is none."""
+    return entry.kind is EventKind.MESSAGE and entry.event != Message.MESSAGE_RECALLED
+
+
 def _message_seq(committed: Sequence[Committed]) -> int:
     """The number of the last stored message, 0 without one."""
     seq = 0
     for told in committed:
-        if told.entry.event == Message.MESSAGE and told.entry.inbox_of is None:
+        if _is_said(told.entry) and told.entry.inbox_of is None:
             seq = told.seq
     return seq

@@ -1,7 +1,8 @@
 """The whole server but its sockets, in one process: a world, and devices that are connected to it.
 
-The executor, the dispatcher, the queries, the hub and the catch-up are the real ones, wired as
-the composition root wires them; only the transport is imitated, by ``Device``.
+The executor, the dispatcher, the queries, the hub, the catch-up and the conversation are the real
+ones, wired as the composition root wires them. Imitated are the socket, by ``Device``, and the
+listener, by ``World``: everybody is who they say they are.
 """
 
 import asyncio
@@ -11,11 +12,11 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from protocol.codec import JSON, Codec, to_client_frame
+from protocol.codec import JSON, Codec, Malformed, ValueLimits
 from protocol.commands import QuitGroup
-from protocol.errors import ConnectionRefused, ErrorCode, Refused
+from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
 from protocol.events import Event
 from protocol.frames import Bye, Events, Hello, Pong, Reply, Request, ServerFrame, Welcome
 from protocol.limits import LIMITS, default_limits
@@ -26,14 +27,16 @@ from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
 from server.hub.session import Mode, Session
 from server.hub.wire import framed
-from server.service.access import Reader
-from server.service.dispatcher import Caller, Dispatcher
+from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
-from server.service.gates import ConnectionGate, UserGate
 from server.service.ports import Committed, Heads, Store
 from server.service.queries import Queries
 from server.storage.memory import MemoryStore
 from server.storage.sqlite import open_sqlite
+from server.transport.admission import Gates, Identity
+from server.transport.connection import Connection
+from server.transport.conversation import Conversation
+from server.transport.listener import Listener
 from tests.kit.fakes import FakeClock, FakeTokens, until
 
 ADMIN: Final = "administrator"
@@ -90,7 +93,11 @@ class World:
         )
         self.hub.on_parted = self._part
         self.devices: list[Device] = []
-        self._users: dict[str, UserGate] = {}
+        # What a conversation asks of the listener that it came by.
+        self.authenticator = self
+        self.gates = Gates(rulebook)
+        self.limits = rulebook.limits
+        self.value_limits = ValueLimits.of(rulebook.limits)
         self._work = asyncio.ensure_future(self.executor.run())
 
     def _fail(self) -> None:
@@ -111,16 +118,17 @@ class World:
         platform: str = "test",
     ) -> "Device":
         """A device that has said hello; its welcome is on the way."""
-        gate = self._users.get(user_id)
-        if gate is None:
-            gate = self._users[user_id] = UserGate(self.rulebook, self.clock.monotonic_s())
-        device = Device(self, gate, user_id, device_id, codec, platform)
+        device = Device(self, user_id, device_id, codec)
         self.devices.append(device)
         hello = Hello(
             user_id=user_id, user_sig="", device_id=device_id, platform=platform, cursor=cursor
         )
-        self.catch_up.attach(device.session, hello)
+        device.say_hello(hello)
         return device
+
+    def identify(self, hello: Hello) -> Identity:
+        """Believes everybody."""
+        return Identity(hello.user_id, hello.user_id == ADMIN)
 
     async def online(
         self, user_id: str, device_id: str = "d1", codec: Codec = JSON, cursor: str | None = None
@@ -212,15 +220,7 @@ class Device:
         on_frame: called with each frame when it is read, for tests that check as they go.
     """
 
-    def __init__(
-        self,
-        world: World,
-        user_gate: UserGate,
-        user_id: str,
-        device_id: str,
-        codec: Codec,
-        platform: str,
-    ) -> None:
+    def __init__(self, world: World, user_id: str, device_id: str, codec: Codec) -> None:
         self.world = world
         self.user_id = user_id
         self.device_id = device_id
@@ -235,24 +235,11 @@ class Device:
         self.pauses = 0
         self.most_unread = 0
         self.on_frame: Callable[[ServerFrame], None] = lambda _frame: None
-        self.session = Session(
-            session_id=world.tokens.token(),
-            user_id=user_id,
-            device_id=device_id,
-            platform=platform,
-            connected_ms=world.clock.now_ms(),
-            codec=codec,
-            sink=self,
-        )
-        now_s = world.clock.monotonic_s()
-        self.gate = ConnectionGate(world.rulebook, user_gate, now_s)
-        self.caller = Caller(
-            Reader(user_id, user_id == ADMIN, self.session.session_id), self.gate, self._reply
-        )
+        self._conversation = Conversation(cast(Listener, world), cast(Connection, self), codec)
         self._unread = bytearray()
         self._read = bytearray()
         self._is_paused = False
-        self._unsent: deque[Request] = deque()
+        self._unsent: deque[bytes] = deque()
         self._ids = (f"{device_id}-{number}" for number in itertools.count(1))
         self._waiting: defaultdict[str, deque[asyncio.Future[Reply]]] = defaultdict(deque)
 
@@ -282,10 +269,25 @@ class Device:
             self.pauses += 1
             self.world.catch_up.pause(self.session)
 
-    def _reply(self, request_id: str, result: object, error: ErrorBody | None) -> None:
-        self.world.hub.reply(self.session, request_id, result, error)
+    def receive_early(self, data: bytes) -> None:
+        if self.is_open:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            self._conversation.receive(data)
+        except Malformed as error:
+            self.close(ConnectionRefused(CloseCode.MALFORMED, str(error)))
+        except ConnectionRefused as why:
+            self.close(why)
 
     # What it does itself.
+
+    @property
+    def session(self) -> Session:
+        session = self._conversation.session
+        assert session is not None, "there is one from the hello on"
+        return session
 
     @property
     def is_live(self) -> bool:
@@ -308,6 +310,10 @@ class Device:
     @property
     def stored_events(self) -> list[Event]:
         return [event for event in self.events if is_stored(event)]
+
+    def say_hello(self, hello: Hello) -> None:
+        """Begin. Nothing comes before it."""
+        self._receive(self.codec.encode(hello))
 
     def stall(self) -> None:
         """Read nothing from now on."""
@@ -334,7 +340,7 @@ class Device:
     def _resume(self) -> None:
         self.world.catch_up.resume(self.session)
         while self._unsent and self._may_send():
-            self._hand_over(self._unsent.popleft())
+            self._receive(self._unsent.popleft())
 
     def _may_send(self) -> bool:
         return self.is_open and not self._is_paused
@@ -356,11 +362,16 @@ class Device:
         self._waiting[request.id].append(reply)
         if not self.is_open:
             self._give_up()
-        elif self._may_send():
-            self._hand_over(request)
         else:
-            self._unsent.append(request)
+            self.send_bytes(self.codec.encode(request))
         return reply
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send a message that may be anything."""
+        if self._may_send():
+            self._receive(data)
+        elif self.is_open:
+            self._unsent.append(data)
 
     async def call(
         self, method: str, *, request_id: str | None = None, **params: object
@@ -392,11 +403,6 @@ class Device:
             for event in self.events
             if event.group_id == group_id and event.event == "message"
         ]
-
-    def _hand_over(self, request: Request) -> None:
-        frame = to_client_frame(self.codec.decode(self.codec.encode(request)))
-        assert isinstance(frame, Request)
-        self.world.dispatcher.handle(frame, self.caller)
 
     def _understand(self, frame: ServerFrame) -> None:
         self.frames.append(frame)

@@ -1,8 +1,6 @@
 """scripts/bench: the shape of what it prints and keeps, never the speed."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +13,8 @@ from scripts.benchmarks.program import WORKS, main
 from scripts.benchmarks.swarm import swarm_of
 from scripts.common.target import own_server
 from scripts.common.terminal import table
+from tests.scripts.running import run_program
 
-BENCH: Final = Path(__file__).parents[2] / "scripts" / "bench"
 TINY: Final = (
     *("--runs", "1", "--seconds", "0.2", "--members", "10", "--rounds", "3"),
     *("--connects", "20", "--connections", "10", "20"),
@@ -24,16 +22,10 @@ TINY: Final = (
 needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
-def bench(*options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(BENCH), *options], capture_output=True, text=True, timeout=50
-    )
-
-
 @pytest.mark.slow
 def test_every_work_gives_its_figures(tmp_path: Path) -> None:
     kept = tmp_path / "figures.json"
-    done = bench(*TINY, "--json", str(kept))
+    done = run_program("bench", *TINY, "--json", str(kept))
 
     assert done.returncode == 0, done.stdout + done.stderr
     report = msgspec.json.decode(kept.read_bytes(), type=Report)
@@ -52,7 +44,7 @@ def test_every_work_gives_its_figures(tmp_path: Path) -> None:
     assert {f"{count} in flight: requests" for count in (1, 32, 256)} <= names
     assert {f.name for f in report.works["memory"].figures} >= {"10 connections", "20 connections"}
 
-    same = bench("compare", str(kept), str(kept))
+    same = run_program("bench", "compare", str(kept), str(kept))
     assert same.returncode == 0
     assert "fanout: one at a time: last device, median" in same.stdout
     assert "worse" not in same.stdout
@@ -60,7 +52,7 @@ def test_every_work_gives_its_figures(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_does_without_a_compiler() -> None:
-    done = bench("fanout", "connects", *TINY, "--plain")
+    done = run_program("bench", "fanout", "connects", *TINY, "--plain")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one process in Python" in done.stdout

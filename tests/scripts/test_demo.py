@@ -1,16 +1,12 @@
 """scripts/demo runs to its end and shows what it is there to show."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from scripts.common.target import own_server
-
-DEMO: Final = Path(__file__).parents[2] / "scripts" / "demo"
+from tests.scripts.running import run_program
 
 MILESTONES: Final = (
     "connected, json, fresh",
@@ -31,15 +27,9 @@ MILESTONES: Final = (
 )
 
 
-def demo(*options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(DEMO), *options], capture_output=True, text=True, timeout=40
-    )
-
-
 @pytest.mark.slow
 def test_it_tells_the_whole_story_in_order() -> None:
-    done = demo()
+    done = run_program("demo")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -55,7 +45,9 @@ def test_it_tells_the_whole_story_in_order() -> None:
 
 @pytest.mark.slow
 def test_columns_are_aligned() -> None:
-    lines = [line for line in demo().stdout.splitlines() if re.match(r" *\d+\.\d{3} ", line)]
+    lines = [
+        line for line in run_program("demo").stdout.splitlines() if re.match(r" *\d+\.\d{3} ", line)
+    ]
 
     assert len(lines) > 50
     assert {line[8:22].strip().split()[1] for line in lines} == {"phone", "laptop"}
@@ -66,7 +58,9 @@ def test_columns_are_aligned() -> None:
 def test_it_runs_against_a_given_server_as_often_as_one_likes() -> None:
     with own_server({}) as server:
         for _ in range(2):
-            done = demo("--url", server.url, "--key-file", str(server.data / "secret.key"))
+            done = run_program(
+                "demo", "--url", server.url, "--key-file", str(server.data / "secret.key")
+            )
             assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -78,7 +72,7 @@ def test_it_runs_against_a_given_server_as_often_as_one_likes() -> None:
     ],
 )
 def test_it_says_what_it_needs(options: tuple[str, ...], reason: str) -> None:
-    done = demo(*options)
+    done = run_program("demo", *options)
 
     assert done.returncode == 1
     assert reason in done.stderr
