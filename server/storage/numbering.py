@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.vocabulary import Message
+from protocol.vocabulary import EventKind, Message
 from server.domain.model import (
     Entry,
     GroupKey,
