@@ -30,6 +30,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 100
     connections: tuple[int, ...] = (1_000, 5_000)
     connects: int = 2_000
+    large: int = 100_000
     wants_c: bool = True
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from scripts.benchmarks import connects, fanout, memory, sends
+from scripts.benchmarks import connects, fanout, groupsize, memory, sends
 from scripts.benchmarks.bench import Sizes, Work
 from scripts.benchmarks.figures import Report, Result, compared, shown
 from scripts.benchmarks.machine import machine_line
@@ -20,6 +20,7 @@ WORKS: Final[Mapping[str, Work]] = {
     "fanout": fanout.WORK,
     "memory": memory.WORK,
     "connects": connects.WORK,
+    "groupsize": groupsize.WORK,
 }
 """To add one, write a module with a WORK and name it here."""
 
@@ -48,6 +49,7 @@ def _bench(arguments: Sequence[str]) -> int:
         rounds=options.rounds,
         connections=tuple(options.connections),
         connects=options.connects,
+        large=options.large,
         wants_c=not options.plain,
     )
     files = raise_open_files()
@@ -142,6 +144,7 @@ _SIZES: Final[Sequence[tuple[str, Callable[[str], float], str]]] = (
     ("members", _positive, "of the group of fanout"),
     ("rounds", _positive, "of each run of fanout"),
     ("connects", _positive, "connections of each run of connects"),
+    ("large", _positive, "members of the large group of groupsize"),
 )
 
 

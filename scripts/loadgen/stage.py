@@ -12,7 +12,7 @@ from scripts.loadgen.ledger import Ledger
 from scripts.loadgen.plan import Plan
 from scripts.loadgen.record import GroupRecord, MemberView
 
-_AT_ONCE: Final = 24
+_AT_ONCE: Final = 64
 _PAGE: Final = 100
 _MOST_PAGES: Final = 10_000
 
@@ -101,8 +101,6 @@ class Stage:
         async def connect(device: Device) -> None:
             async with turns:
                 await device.connect()
-                if not device.resumes and not device.is_slow:
-                    await self._ask(device, "list_joined_groups", {})  # as clients begin
 
         await asyncio.gather(*(connect(device) for device in (*self.devices(), self.admin)))
 
