@@ -39,6 +39,7 @@ CHECKED = {
     "text output",
     "text conversation",  # is had with a server
     "toml config",  # is accepted as a configuration file
+    "json examples",  # are sent by tests/test_method_examples.py
     "ini",  # is read as such, and its flags exist
 }
 NOT_RUN = {"sh", "nginx", "text"}

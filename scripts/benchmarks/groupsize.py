@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from scripts.benchmarks.bench import Sizes, Work, fresh_server
+from scripts.benchmarks.bench import Meter, Sizes, Work, fresh_server, others_note
 from scripts.benchmarks.caller import Caller
 from scripts.benchmarks.figures import Result, Runs
 from scripts.common.target import OwnServer
@@ -62,14 +62,17 @@ class _Group:
 def _measure(sizes: Sizes, tell: Callable[[str], None]) -> Result:
     runs = Runs()
     with fresh_server() as server:
+        meter = Meter(server)
         asyncio.run(_both(sizes, server, runs, tell))
+        others = meter.others()
     return Result(
         figures=runs.figures(),
         notes=[
             f"Community groups of {_SMALL} and {sizes.large:,} members, one of them connected; "
             f"{_TIMES} calls one after the other, the groups in turn; the median of the answers",
             "the ratio is that of the large group's median to the small one's; "
-            "disband is a single call in each run",
+            "disband is a single call in each run, and a page has at most 100 members",
+            others_note([others]),
         ],
     )
 

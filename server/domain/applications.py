@@ -211,7 +211,8 @@ def _approve(
 
     # Who brought a member in is the inviter; who joins does it by application.
     brought_by = Actor(user_id if is_join else handled.inviter_id)
-    if not stores_members and user_id not in (state.connected or (user_id,)):
+    is_there = stores_members or state.connected is None or user_id in state.connected
+    if not is_there:
         # Approved, but not there to take part; joining again will let the user in.
         arrived = [notice_of(member)]
     else:

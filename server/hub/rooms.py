@@ -100,10 +100,13 @@ class Rooms:
     def load(self, feed: Feed, followed: Followed) -> None:
         """Take the groups of a snapshot, and what changed since it on top."""
         group_ids = set(followed.group_ids)
-        feed.discards.update(set(followed.discards) - feed.accepts)
+        discards = set(followed.discards) - feed.accepts
         for changed_at, group_id, is_followed in feed.changes:
             if changed_at > followed.position:
                 (group_ids.add if is_followed else group_ids.discard)(group_id)
+                # What was chosen before ended with the membership of then.
+                discards.discard(group_id)
+        feed.discards.update(discards)
         feed.changes = []
         feed.is_loaded = True
         feed.loaded_position = followed.position

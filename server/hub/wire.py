@@ -16,6 +16,9 @@ from protocol.frames import Events
 from server.service.ports import Committed
 from server.service.views import event_of
 
+_ENVELOPE_BYTES: Final = 128
+"""More than an events message has beside its events, its cursor included."""
+
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 
@@ -56,13 +59,13 @@ def event_pages(
     The events are encoded already. An event that alone is over the byte limit travels alone.
     """
     page: list[Any] = []
-    size = 0
+    size = _ENVELOPE_BYTES
     position = 0
     for committed in entries:
         encoded = codec.encode(event_of(committed))
         if page and (len(page) >= limits.events or size + len(encoded) > limits.payload_bytes):
             yield position, page
-            page, size = [], 0
+            page, size = [], _ENVELOPE_BYTES
         page.append(msgspec.Raw(encoded))
         size += len(encoded) + 1
         position = committed.position

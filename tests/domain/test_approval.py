@@ -19,6 +19,7 @@ from server.domain.model import (
 )
 from tests.domain.building import (
     NOW_MS,
+    ROOT,
     SAM,
     application,
     asking,
@@ -157,6 +158,25 @@ def test_several_approvals_of_one_user_count_for_the_limit_of_the_list() -> None
     decision = handled(cases((waiting, of), (other, elsewhere(of, "h"))), rulebook=rulebook)
     rows = [one for one in applications_in(decision) if one.kind is FOR_INVITEE]
     assert [one.status for one in rows] == ["dropped", "pending"]
+
+
+def test_a_list_is_measured_without_what_was_handled_before_in_the_same_call() -> None:
+    """Zoe's list has room for one, and holds only invitations that wait for zoe."""
+    listed = application("zoe", kind=FOR_INVITEE, application_id="old", group_id="h")
+    of = asking(seen={"pending": {"zoe": [listed]}})
+    joins = application("zoe", group_id="h")
+    waiting = application(kind=FOR_ADMIN)
+    rulebook = rules(consent=True, limits={"PENDING_APPLICATIONS": 2})
+    decision = handled(cases((joins, elsewhere(of, "h")), (waiting, of)), ROOT, rulebook=rulebook)
+    rows = [one for one in applications_in(decision) if one.kind is FOR_INVITEE]
+    assert [one.status for one in rows] == ["pending"]
+    done_first = handled(
+        cases((listed, elsewhere(of, "h")), (waiting, of)),
+        ROOT,
+        rulebook=rules(consent=True, limits={"PENDING_APPLICATIONS": 1}),
+    )
+    rows = [one for one in applications_in(done_first) if one.kind is FOR_INVITEE]
+    assert [one.status for one in rows] == ["approved", "pending"]
 
 
 def test_each_invitation_that_waits_for_its_invitee_has_an_id_of_its_own() -> None:

@@ -237,6 +237,21 @@ def test_who_takes_part_in_an_avchatroom_is_remembered_and_not_stored() -> None:
     assert list(owner.puts) == [MemberKey("g", "olga")], "the owner's membership is stored"
 
 
+def test_who_takes_part_again_keeps_the_mute_and_not_the_receive_option() -> None:
+    until_ms = NOW_MS + 60_000
+    memory = Remembered(
+        group_id="g",
+        user_id="zoe",
+        mute_until_ms=until_ms,
+        receive_option=ReceiveOption.DISCARD,
+    )
+    of = tea(GroupType.AVCHATROOM, seen={"remembered": {"zoe": memory}})
+    decision = done(of, commands.JoinGroup(group_id="g"), "zoe")
+    assert dict(decision.puts) == {
+        RememberedKey("g", "zoe"): Remembered(group_id="g", user_id="zoe", mute_until_ms=until_ms)
+    }
+
+
 @pytest.mark.parametrize("group_type", STORED_TYPES)
 def test_a_user_who_is_not_in_the_group_is_not_found(group_type: GroupType) -> None:
     refusal = refused(tea(group_type), change("zoe", name_card="Z."), "olga")

@@ -100,11 +100,15 @@ def test_who_is_not_connected_takes_no_part_in_an_avchatroom() -> None:
     of = tea(GroupType.AVCHATROOM, seen={"connected": {"olga"}})
     refusal = refused(of, JOIN, "zoe")
     assert (refusal.code, set(refusal.detail)) == (10007, {"rule", "have", "need"})
-    decision = handled(cases((application(), of)))
-    assert said(decision, "member_joined") == []
-    assert not any(entry.joined for entry in decision.entries)
-    there = tea(GroupType.AVCHATROOM, seen={"connected": {"olga", "zoe"}})
-    assert said(handled(cases((application(), there))), "member_joined")
+    for connected in ({"olga"}, set[str]()):
+        away = msgspec.structs.replace(of, connected=connected)
+        decision = handled(cases((application(), away)))
+        assert said(decision, "member_joined") == []
+        assert not any(entry.joined for entry in decision.entries)
+        assert said(decision, "join_approved"), "the applicant hears of it all the same"
+    there = msgspec.structs.replace(of, connected={"olga", "zoe"}, participant_count=5)
+    (arrived,) = said(handled(cases((application(), there))), "member_joined")
+    assert arrived.member_count == 6
 
 
 def test_an_avchatroom_is_never_full() -> None:
