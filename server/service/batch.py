@@ -97,6 +97,14 @@ class BatchView:
             seen,
         )
 
+    def must_wait(self, needs: Needs) -> bool:
+        """Whether the needs look at who takes part where this batch has changed just that.
+
+        Such a change shows only when the batch is told; and if the request was a repeat, it does
+        not happen at all.
+        """
+        return any((needs.group_id, user_id) in self._taking_part for user_id in needs.member_ids)
+
     def add(
         self,
         decision: Decision,
@@ -238,7 +246,7 @@ class BatchView:
         row = self._look(MemberKey(group_id, user_id), Member, seen)
         if row is not None or not _has_participants(group):
             return row
-        since_ms = self._participant_since_ms(group_id, user_id)
+        since_ms = self._presence.participant_since_ms(group_id, user_id)
         if since_ms is None:
             return None
         option = remembered.receive_option if remembered is not None else None
@@ -261,11 +269,6 @@ class BatchView:
             head_seq=found.head_seq + self._grown.get(group_id, 0),
             read_seq=max(found.read_seq, self._read.get(key, 0)),
         )
-
-    def _participant_since_ms(self, group_id: str, user_id: str) -> int | None:
-        if (group_id, user_id) in self._taking_part:
-            return self._taking_part[group_id, user_id]
-        return self._presence.participant_since_ms(group_id, user_id)
 
     def _participant_count(self, group: Group | None) -> int:
         if group is None or not _has_participants(group):

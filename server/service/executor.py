@@ -197,6 +197,9 @@ class Executor:
         """
         now_ms = self._clock.now_ms()
         for index, job in enumerate(jobs):
+            if view.must_wait(job.needs):
+                self._waiting.extendleft(reversed(jobs[index:]))
+                return jobs[:index]
             state, seen = view.slice_of(job.needs, self._tokens.token(), now_ms)
             try:
                 self._rates.check(job.command, job.actor, state)
