@@ -211,7 +211,7 @@ class Device:
     unless it is stalled. Nothing of its own is taken while it is paused.
 
     Attributes:
-        frames: every frame that it has read.
+        frames: every frame that it has read, and ``frame_bytes`` how long their payloads were.
         events: every event in them.
         cursor: the cursor of the newest welcome or events that it has read.
         closed: why the server closed the connection; set when it does, read or not.
@@ -226,6 +226,7 @@ class Device:
         self.device_id = device_id
         self.codec = codec
         self.frames: list[ServerFrame] = []
+        self.frame_bytes: list[int] = []
         self.events: list[Event] = []
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.cursor: str | None = None
@@ -330,6 +331,7 @@ class Device:
         del self._unread[: len(taken)]
         self._read += taken
         while (payload := _next_payload(self._read, self.codec)) is not None:
+            self.frame_bytes.append(len(payload))
             self._understand(self.codec.decode_server(payload))
         low_mark = self.world.rulebook.limits["OUTGOING_BYTES"] // 4
         if self._is_paused and len(self._unread) <= low_mark:

@@ -26,7 +26,8 @@ LEAVES = [
 def test_every_error_and_close_code_has_a_row() -> None:
     assert set(ERRORS) == set(ErrorCode)
     assert set(CLOSES) == set(CloseCode)
-    assert all(spec.text for spec in (*ERRORS.values(), *CLOSES.values()))
+    assert all(error.text for error in ERRORS.values())
+    assert all(close.text for close in CLOSES.values())
     assert len({spec.text for spec in ERRORS.values()}) == len(ERRORS)
 
 
