@@ -58,6 +58,18 @@ class Access:
         return standing, state
 
 
+class QueryRoom:
+    """What every kind of query has at hand."""
+
+    def __init__(
+        self, access: Access, store: Store, presence: Presence, rulebook: Rulebook
+    ) -> None:
+        self._access = access
+        self._store = store
+        self._presence = presence
+        self._rulebook = rulebook
+
+
 def living(row: object, group_id: str) -> Group:
     """``row`` as a group that was not closed.
 

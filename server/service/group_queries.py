@@ -28,23 +28,14 @@ from server.domain.model import (
     RowKey,
 )
 from server.domain.refusals import error_body
-from server.domain.rules import Operation, Rulebook
+from server.domain.rules import Operation
 from server.domain.text import check_count
 from server.service import paging, views
-from server.service.access import Access, Reader, living, page_size
-from server.service.ports import Presence, Store
+from server.service.access import QueryRoom, Reader, living, page_size
 
 
-class GroupQueries:
+class GroupQueries(QueryRoom):
     """Reads of groups as a whole."""
-
-    def __init__(
-        self, access: Access, store: Store, presence: Presence, rulebook: Rulebook
-    ) -> None:
-        self._access = access
-        self._store = store
-        self._presence = presence
-        self._rulebook = rulebook
 
     async def get_groups(self, command: GetGroups, reader: Reader) -> GetGroupsResult:
         """Each group's profile, or why it is not shown."""

@@ -12,22 +12,14 @@ from protocol.results import (
 from server.domain.model import (
     Group,
 )
-from server.domain.rules import Operation, Rulebook
+from server.domain.rules import Operation
 from server.service import views
-from server.service.access import Access, Reader, page_size
-from server.service.ports import MemberState, Presence, Store
+from server.service.access import QueryRoom, Reader, page_size
+from server.service.ports import MemberState
 
 
-class LogQueries:
+class LogQueries(QueryRoom):
     """Reads of history, as far as the reader may see it."""
-
-    def __init__(
-        self, access: Access, store: Store, presence: Presence, rulebook: Rulebook
-    ) -> None:
-        self._access = access
-        self._store = store
-        self._presence = presence
-        self._rulebook = rulebook
 
     async def list_messages(self, command: ListMessages, reader: Reader) -> ListMessagesResult:
         """A page of the group's log, as far as the reader may see it."""

@@ -20,23 +20,14 @@ from server.domain.model import (
     RememberedKey,
     RowKey,
 )
-from server.domain.rules import Operation, Rulebook, Standing
+from server.domain.rules import Operation, Standing
 from server.domain.text import check_count
 from server.service import paging, views
-from server.service.access import Access, Reader, page_size
-from server.service.ports import Presence, Store
+from server.service.access import QueryRoom, Reader, page_size
 
 
-class MemberQueries:
+class MemberQueries(QueryRoom):
     """Reads of memberships and of the pending list."""
-
-    def __init__(
-        self, access: Access, store: Store, presence: Presence, rulebook: Rulebook
-    ) -> None:
-        self._access = access
-        self._store = store
-        self._presence = presence
-        self._rulebook = rulebook
 
     async def list_members(self, command: ListMembers, reader: Reader) -> ListMembersResult:
         """A page of members by user ID; of an AVChatRoom the newest who take part."""
