@@ -38,17 +38,17 @@ Reply = Callable[[str, Any, ErrorBody | None], None]
 class Caller:
     """A connection as the service sees it.
 
-    ``last_change`` is the last changing request that is not answered yet: a read that comes
-    after it waits for it, so that requests take effect in the order in which they were sent.
+    ``changes`` are the changing requests that are not answered yet: a read that comes after
+    them waits for them, so that requests take effect in the order in which they were sent.
     """
 
-    __slots__ = ("gate", "last_change", "reader", "reply")
+    __slots__ = ("changes", "gate", "reader", "reply")
 
     def __init__(self, reader: Reader, gate: ConnectionGate, reply: Reply) -> None:
         self.reader = reader
         self.gate = gate
         self.reply = reply
-        self.last_change: asyncio.Future[None] | None = None
+        self.changes: set[asyncio.Future[None]] = set()
 
 
 class Dispatcher:
@@ -93,7 +93,7 @@ class Dispatcher:
         except Refused as refusal:
             self._finish(caller, request.id, None, refusal)
             return
-        task = asyncio.ensure_future(self._read(request.id, command, caller, caller.last_change))
+        task = asyncio.ensure_future(self._read(request.id, command, caller, set(caller.changes)))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
 
@@ -115,13 +115,12 @@ class Dispatcher:
         content = method.name.encode() + b"\0" + _ENCODE(command)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        caller.last_change = done
+        caller.changes.add(done)
 
         def answer(result: object | None, refusal: Refused | None) -> None:
             if not done.done():
                 done.set_result(None)
-            if caller.last_change is done:
-                caller.last_change = None
+            caller.changes.discard(done)
             self._finish(caller, request.id, result, refusal)
 
         key = RequestKey(caller.reader.user_id, request.id)
@@ -132,11 +131,11 @@ class Dispatcher:
         request_id: str,
         command: Command,
         caller: Caller,
-        earlier_change: asyncio.Future[None] | None,
+        earlier_changes: set[asyncio.Future[None]],
     ) -> None:
         try:
-            if earlier_change is not None:
-                await asyncio.shield(earlier_change)
+            if earlier_changes:
+                await asyncio.wait(earlier_changes)
             result = await self._queries.answer(command, caller.reader)
         except Refused as refusal:
             self._finish(caller, request_id, None, refusal)

@@ -93,6 +93,7 @@ class World:
         )
         self.hub.on_parted = self._part
         self.devices: list[Device] = []
+        self.request_ids = (f"q{number}" for number in itertools.count(1))
         # What a conversation asks of the listener that it came by.
         self.authenticator = self
         self.gates = Gates(rulebook)
@@ -241,7 +242,6 @@ class Device:
         self._read = bytearray()
         self._is_paused = False
         self._unsent: deque[bytes] = deque()
-        self._ids = (f"{device_id}-{number}" for number in itertools.count(1))
         self._waiting: defaultdict[str, deque[asyncio.Future[Reply]]] = defaultdict(deque)
 
     # What the server does with it.
@@ -359,7 +359,9 @@ class Device:
         self, method: str, *, request_id: str | None = None, **params: object
     ) -> "asyncio.Future[Reply]":
         """Send a request; the future is its reply, when it has been read."""
-        request = Request(id=request_id or next(self._ids), method=method, params=params)
+        request = Request(
+            id=request_id or next(self.world.request_ids), method=method, params=params
+        )
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[request.id].append(reply)
         if not self.is_open:

@@ -77,15 +77,17 @@ async def test_a_read_waits_for_every_earlier_change_also_beside_a_refused_one(
 ) -> None:
     alice = await held.world.online("alice")
     held.gate.shut(["before commit"])
-    made = alice.send("create_group", request_id="x", **A_WORK_GROUP, group_id="g")
-    conflict = alice.send("create_group", request_id="x", **A_WORK_GROUP, group_id="h")
+    for group_id in ("g", "h"):
+        alice.send("create_group", request_id="x", **A_WORK_GROUP, group_id=group_id).done()
     read = alice.send("get_groups", group_ids=["g"])
     await until_idle()
-    assert conflict.done()
+    (conflict,) = alice.replies["x"]
+    assert conflict.error is not None
+    assert conflict.error.name == "REQUEST_ID_CONFLICT"
     assert not read.done()
     held.gate.open()
     await until_idle()
-    assert made.done()
+    assert alice.replies["x"][1].error is None
     assert "error" not in read.result().result["groups"][0]
 
 
@@ -224,7 +226,7 @@ async def test_a_method_that_does_not_exist_is_named(codec: Codec, held: Held) -
     ],
 )
 async def test_what_is_wrong_with_the_parameters_is_named_by_its_place(
-    codec: Codec, held: Held, method: str, params: dict[str, object], field: str
+    codec: Codec, held: Held, method: str, params: dict[str, Any], field: str
 ) -> None:
     alice = await held.world.online("alice", codec=codec)
     refused = await alice.refusal(method, **params)
@@ -236,7 +238,8 @@ async def test_what_is_wrong_with_the_parameters_is_named_by_its_place(
 @pytest.mark.parametrize("name", ["a`b", "x - at `$.y", "`", "", "é" * 500, "a\nb", "$[0]"])
 async def test_an_unknown_field_of_any_name_is_refused(held: Held, name: str) -> None:
     alice = await held.world.online("alice")
-    refused = await alice.refusal("list_devices", **{name: 1})
+    params: dict[str, Any] = {name: 1}
+    refused = await alice.refusal("list_devices", **params)
     assert refused.code is ErrorCode.BAD_REQUEST
     assert str(refused.detail["field"]).startswith("params")
 
@@ -322,7 +325,7 @@ PARAMETERS = st.dictionaries(
     user_id=st.sampled_from(["alice", ADMIN]),
 )
 def test_whatever_is_asked_nothing_breaks(
-    requests: list[tuple[str, dict[str, object]]], user_id: str
+    requests: list[tuple[str, dict[str, Any]]], user_id: str
 ) -> None:
     async def ask() -> None:
         async with world_on(MemoryStore(epoch=EPOCH)) as world:
