@@ -8,6 +8,7 @@ import configparser
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def test_the_start_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
         pytest.skip("scripts/run would install first: .venv is not from scripts/test")
     (start,), (ready,) = blocks("sh start"), blocks("json ready")
     with subprocess.Popen(
-        ["bash", "-euc", f"exec {ROOT}/{start.text}"],
+        ["bash", "-euc", f"exec {shlex.quote(str(ROOT))}/{start.text}"],
         cwd=tmp_path,
         env=environment(MUSTER_LISTEN="127.0.0.1:0", MUSTER_ADMIN_LISTEN="127.0.0.1:0"),
         stdout=subprocess.PIPE,
