@@ -137,6 +137,10 @@ class Executor:
         self._idle.clear()
         self._wake.set()
 
+    def forget_rows(self) -> None:
+        """Rows were let go of without a command: read them anew from here on."""
+        self._slices.clear()
+
     async def run(self) -> None:
         """Work until cancelled. Owned by the composition root, one task."""
         while True:

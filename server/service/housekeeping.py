@@ -72,7 +72,9 @@ class Housekeeping:
             if await self._store.trim(self._shard, now_ms - history_ms, _AT_ONCE):
                 self._on_trimmed((await self._store.heads(self._shard)).floor)
             if handled_ms is not None:
-                await self._store.purge(now_ms - min(history_ms, handled_ms), _AT_ONCE)
+                before_ms = now_ms - min(history_ms, handled_ms)
+                if await self._store.purge(before_ms, _AT_ONCE):
+                    self._executor.forget_rows()
         if idle_ms is not None:
             await self._recycle(now_ms - idle_ms)
 

@@ -49,6 +49,10 @@ class SliceLoader:
         """A row was committed."""
         self._rows.put(key, version)
 
+    def clear(self) -> None:
+        """Read everything anew."""
+        self._rows.clear()
+
     def forget(self, needs: Needs) -> None:
         """Read the rows of these needs anew the next time."""
         if needs.is_wide:
