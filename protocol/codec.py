@@ -251,9 +251,21 @@ def _refuse_lone_surrogates(value: object) -> None:
 
 
 def _peek_request_id(data: bytes) -> str | None:
-    """The id of a request whose content is over the limits, found without building the content."""
+    """The id of a request whose content is over the limits, found without building the content.
+
+    Raises:
+        Malformed: the bytes are no whole message.
+    """
     unpacker = msgpack.Unpacker(
-        raw=False, strict_map_key=True, max_buffer_size=len(data), max_str_len=64, max_map_len=64
+        raw=False,
+        strict_map_key=True,
+        max_buffer_size=len(data),
+        max_str_len=len(data),
+        max_map_len=len(data),
+        # Nothing that is unpacked here may be one of these; what is skipped takes no room.
+        max_array_len=0,
+        max_bin_len=0,
+        max_ext_len=0,
     )
     unpacker.feed(data)
     found: dict[str, object] = {}
@@ -264,8 +276,10 @@ def _peek_request_id(data: bytes) -> str | None:
                 found[key] = unpacker.unpack()
             else:
                 unpacker.skip()
-    except (msgpack.UnpackException, ValueError, RecursionError) as error:
+    except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise Malformed(f"not MessagePack: {_short(error)}") from error
+    if unpacker.tell() != len(data):
+        raise Malformed("not MessagePack: there is more behind the message")
     return request_id_of(found)
 
 

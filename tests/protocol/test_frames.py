@@ -29,8 +29,8 @@ FROM_CLIENTS: dict[str, tuple[Any, str]] = {
         '"platform":"ios","client":"muster-py/1.0","cursor":"k7f2:1042"}',
     ),
     "the shortest hello": (
-        frames.Hello(user_id="a", user_sig="", device_id="d", platform=""),
-        '{"type":"hello","user_id":"a","user_sig":"","device_id":"d","platform":""}',
+        frames.Hello(user_id="a", user_sig="", device_id="d"),
+        '{"type":"hello","user_id":"a","user_sig":"","device_id":"d"}',
     ),
     "request": (
         frames.Request(id="01J9", method="get_groups", params={"group_ids": ["g"]}),
