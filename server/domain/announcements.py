@@ -99,10 +99,14 @@ def arrivals(
 
     The first entry that the new members are to see of the group's log is marked with ``joined``.
     """
-    if policy is TipPolicy.OFF:
-        return _mark(list(notices), 0, joined=user_ids)
-    told = [*notices, tip_entry]
-    return _mark(told, len(told) - 1, joined=user_ids, is_stored=policy is TipPolicy.STORED)
+    told = list(notices)
+    on_tip = _is_marked_on_tip(notices, policy)
+    if not on_tip:
+        told[0] = replace(told[0], joined=user_ids)
+    if policy is not TipPolicy.OFF:
+        marks = user_ids if on_tip else ()
+        told.append(replace(tip_entry, joined=marks, is_stored=policy is TipPolicy.STORED))
+    return told
 
 
 def departures(
@@ -112,10 +116,14 @@ def departures(
     policy: TipPolicy,
 ) -> list[Entry]:
     """The tip to all, as they were before, and then the notices to ``user_ids``, who are gone."""
-    if policy is TipPolicy.OFF:
-        return _mark(list(notices), 0, left=user_ids)
-    told = [tip_entry, *notices]
-    return _mark(told, 0, left=user_ids, is_stored=policy is TipPolicy.STORED)
+    told = list(notices)
+    on_tip = _is_marked_on_tip(notices, policy)
+    if not on_tip:
+        told[0] = replace(told[0], left=user_ids)
+    if policy is not TipPolicy.OFF:
+        marks = user_ids if on_tip else ()
+        told.insert(0, replace(tip_entry, left=marks, is_stored=policy is TipPolicy.STORED))
+    return told
 
 
 def group_created(group: Group, actor_id: str, now_ms: int) -> Entry:
@@ -251,13 +259,9 @@ def message_recalled(
     )
 
 
-def _mark(
-    entries: list[Entry],
-    index: int,
-    *,
-    joined: tuple[str, ...] = (),
-    left: tuple[str, ...] = (),
-    is_stored: bool = True,
-) -> list[Entry]:
-    entries[index] = replace(entries[index], joined=joined, left=left, is_stored=is_stored)
-    return entries
+def _is_marked_on_tip(notices: Sequence[Entry], policy: TipPolicy) -> bool:
+    """Whether the tip says who comes or goes; else a notice does, which is stored as they are.
+
+    A membership that is stored begins and ends with a stored entry, any other with an unstored.
+    """
+    return policy is not TipPolicy.OFF and notices[0].is_stored == (policy is TipPolicy.STORED)

@@ -411,7 +411,7 @@ class SmallSeam(Seam):
     types = ("work",)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(100))
 @pytest.mark.parametrize("kind", [Seam, SmallSeam])
 def test_a_long_random_walk_breaks_no_law(kind: type[Seam], seed: int) -> None:
     """More of the same by plain chance: longer, and without much ado about each step."""
