@@ -94,14 +94,16 @@ def arrivals(
     tip_entry: Entry,
     user_ids: tuple[str, ...],
     policy: TipPolicy,
+    *,
+    stores_members: bool,
 ) -> list[Entry]:
     """The notices to ``user_ids``, who are new, and the tip to all as ``policy`` has it.
 
     The first entry that the new members are to see of the group's log is marked with ``joined``.
     """
     told = list(notices)
-    on_tip = _is_marked_on_tip(notices, policy)
-    if not on_tip:
+    on_tip = _is_marked_on_tip(policy, stores_members=stores_members)
+    if not on_tip and told[0].is_stored == stores_members:
         told[0] = replace(told[0], joined=user_ids)
     if policy is not TipPolicy.OFF:
         marks = user_ids if on_tip else ()
@@ -114,11 +116,13 @@ def departures(
     tip_entry: Entry,
     user_ids: tuple[str, ...],
     policy: TipPolicy,
+    *,
+    stores_members: bool,
 ) -> list[Entry]:
     """The tip to all, as they were before, and then the notices to ``user_ids``, who are gone."""
     told = list(notices)
-    on_tip = _is_marked_on_tip(notices, policy)
-    if not on_tip:
+    on_tip = _is_marked_on_tip(policy, stores_members=stores_members)
+    if not on_tip and told[0].is_stored == stores_members:
         told[0] = replace(told[0], left=user_ids)
     if policy is not TipPolicy.OFF:
         marks = user_ids if on_tip else ()
@@ -259,9 +263,9 @@ def message_recalled(
     )
 
 
-def _is_marked_on_tip(notices: Sequence[Entry], policy: TipPolicy) -> bool:
-    """Whether the tip says who comes or goes; else a notice does, which is stored as they are.
+def _is_marked_on_tip(policy: TipPolicy, *, stores_members: bool) -> bool:
+    """Whether the tip says who comes or goes; else a notice does.
 
     A membership that is stored begins and ends with a stored entry, any other with an unstored.
     """
-    return policy is not TipPolicy.OFF and notices[0].is_stored == (policy is TipPolicy.STORED)
+    return policy is not TipPolicy.OFF and stores_members == (policy is TipPolicy.STORED)

@@ -111,7 +111,13 @@ def told_of_added(
     tip = announcements.members_changed(tip_name, user_ids, group, actor.user_id, now_ms)
     traits = rulebook.traits[group.type]
     notices = [notice_of(member) for member in added]
-    told = announcements.arrivals(notices, tip, user_ids, traits.membership_tips)
+    told = announcements.arrivals(
+        notices,
+        tip,
+        user_ids,
+        traits.membership_tips,
+        stores_members=traits.stores_members,
+    )
     if traits.stores_members:
         for member in added:
             told += _told_of_mute(group, member, actor, now_ms, traits.role_and_mute_tips)

@@ -164,7 +164,13 @@ def quit_group(
     return Decision(
         result=Nothing(),
         puts=arrivals.rows_of_gone(after, [member], now_ms) if traits.stores_members else {},
-        entries=announcements.departures([notice], tip, (actor.user_id,), traits.membership_tips),
+        entries=announcements.departures(
+            [notice],
+            tip,
+            (actor.user_id,),
+            traits.membership_tips,
+            stores_members=traits.stores_members,
+        ),
     )
 
 
@@ -281,7 +287,11 @@ def _removal(
         owner_id=after.owner_id if after.owner_id != group.owner_id else None,
     )
     told = announcements.departures(
-        notices, tip, user_ids, rulebook.traits[group.type].membership_tips
+        notices,
+        tip,
+        user_ids,
+        rulebook.traits[group.type].membership_tips,
+        stores_members=rulebook.traits[group.type].stores_members,
     )
     return Decision(
         result=result,
