@@ -44,7 +44,6 @@ def notice_to(
     data: events.EventData,
     *,
     joined: tuple[str, ...] = (),
-    left: tuple[str, ...] = (),
     is_stored: bool = True,
 ) -> Entry:
     """A notice in the inbox of ``user_id``."""
@@ -58,7 +57,6 @@ def notice_to(
         data=data,
         inbox_of=user_id,
         joined=joined,
-        left=left,
         is_stored=is_stored,
     )
 
@@ -70,8 +68,6 @@ def tip(
     now_ms: int,
     data: events.EventData,
     *,
-    joined: tuple[str, ...] = (),
-    left: tuple[str, ...] = (),
     is_stored: bool = True,
 ) -> Entry:
     """A tip in the log of ``group``."""
@@ -83,8 +79,6 @@ def tip(
         actor_id=actor_id,
         time_ms=now_ms,
         data=data,
-        joined=joined,
-        left=left,
         is_stored=is_stored,
     )
 
@@ -159,15 +153,19 @@ def members_changed(
     now_ms: int,
     *,
     reason: str = "",
-    owner_id: str | None = None,
+    before: Group | None = None,
 ) -> Entry:
-    """To the members: who came or went, and what the group is after it."""
+    """To the members: who came or went, and what the group is after it.
+
+    Where ``before`` is given and the owner has changed since, the tip says who owns the group.
+    """
+    has_new_owner = before is not None and before.owner_id != group.owner_id
     data = events.MembersChanged(
         user_ids=list(user_ids),
         member_count=group.member_count,
         version=group.version,
         reason=reason,
-        owner_id=owner_id,
+        owner_id=group.owner_id if has_new_owner else None,
     )
     return tip(tip_name, group, actor_id, now_ms, data)
 
@@ -202,29 +200,14 @@ def owner_changed(
 
 def group_recycled(group: Group, now_ms: int) -> Entry:
     """To everyone who was a member: one entry, the last of the group's log."""
-    return Entry(
-        kind=EventKind.NOTICE,
-        event=Notice.GROUP_RECYCLED,
-        op=NOTICE_OPS[Notice.GROUP_RECYCLED],
-        group_id=group.group_id,
-        time_ms=now_ms,
-        data=events.GroupRecycled(type=group.type, name=group.name),
-        closes=True,
-    )
+    data = events.GroupRecycled(type=group.type, name=group.name)
+    return _closing(Notice.GROUP_RECYCLED, group, None, now_ms, data)
 
 
 def group_disbanded(group: Group, actor_id: str, now_ms: int) -> Entry:
     """To everyone who was a member: one entry, the last of the group's log."""
-    return Entry(
-        kind=EventKind.NOTICE,
-        event=Notice.GROUP_DISBANDED,
-        op=NOTICE_OPS[Notice.GROUP_DISBANDED],
-        group_id=group.group_id,
-        actor_id=actor_id,
-        time_ms=now_ms,
-        data=events.GroupDisbanded(type=group.type, name=group.name),
-        closes=True,
-    )
+    data = events.GroupDisbanded(type=group.type, name=group.name)
+    return _closing(Notice.GROUP_DISBANDED, group, actor_id, now_ms, data)
 
 
 def message(
@@ -269,3 +252,18 @@ def _is_marked_on_tip(policy: TipPolicy, *, stores_members: bool) -> bool:
     A membership that is stored begins and ends with a stored entry, any other with an unstored.
     """
     return policy is not TipPolicy.OFF and stores_members == (policy is TipPolicy.STORED)
+
+
+def _closing(
+    notice: Notice, group: Group, actor_id: str | None, now_ms: int, data: events.EventData
+) -> Entry:
+    return Entry(
+        kind=EventKind.NOTICE,
+        event=notice,
+        op=NOTICE_OPS[notice],
+        group_id=group.group_id,
+        actor_id=actor_id,
+        time_ms=now_ms,
+        data=data,
+        closes=True,
+    )

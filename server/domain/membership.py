@@ -159,7 +159,7 @@ def quit_group(
         after,
         actor.user_id,
         now_ms,
-        owner_id=after.owner_id if after.owner_id != group.owner_id else None,
+        before=group,
     )
     return Decision(
         result=Nothing(),
@@ -284,7 +284,7 @@ def _removal(
         actor.user_id,
         now_ms,
         reason=reason,
-        owner_id=after.owner_id if after.owner_id != group.owner_id else None,
+        before=group,
     )
     told = announcements.departures(
         notices,

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from protocol.vocabulary import GroupType, ReceiveOption, Role
+from protocol.vocabulary import Role
 from server.domain.decide import Needs
 from server.domain.model import (
     Application,
@@ -58,7 +58,7 @@ class BatchView:
         rows: every row that any command of the batch needs, as read from the store.
         extras: what else they need.
         presence: who takes part in groups that store no membership.
-        rulebook: whether users must be known.
+        rulebook: whether users must be known, and which groups store no membership.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class BatchView:
         presence: Presence,
         rulebook: Rulebook,
     ) -> None:
-        self._requires_known_users = rulebook.requires_known_users
+        self._rulebook = rulebook
         self._rows = dict(rows)
         self._extras = extras
         self._group_counts = dict(extras.group_counts)
@@ -212,7 +212,7 @@ class BatchView:
         return {user: self._group_counts.get(user, 0) for user in needs.counted_user_ids}
 
     def _known_users(self, needs: Needs, seen: dict[RowKey, int]) -> set[str] | None:
-        if not self._requires_known_users:
+        if not self._rulebook.requires_known_users:
             return None
         return {
             user_id
@@ -228,7 +228,7 @@ class BatchView:
     def _remembered(
         self, needs: Needs, group: Group | None, group_id: str, seen: dict[RowKey, int]
     ) -> dict[str, Remembered | None]:
-        if needs.remembers_participants and not _has_participants(group):
+        if needs.remembers_participants and not self._has_participants(group):
             return {}
         return {
             user_id: self._look(RememberedKey(group_id, user_id), Remembered, seen)
@@ -244,7 +244,7 @@ class BatchView:
         seen: dict[RowKey, int],
     ) -> Member | None:
         row = self._look(MemberKey(group_id, user_id), Member, seen)
-        if row is not None or not _has_participants(group):
+        if row is not None or group is None or not self._has_participants(group):
             return row
         since_ms = self._presence.participant_since_ms(group_id, user_id)
         if since_ms is None:
@@ -256,7 +256,7 @@ class BatchView:
             role=Role.MEMBER,
             join_time_ms=since_ms,
             mute_until_ms=remembered.mute_until_ms if remembered is not None else 0,
-            receive_option=option or ReceiveOption.ACCEPT_NOT_NOTIFY,
+            receive_option=option or self._rulebook.traits[group.type].receive_option,
         )
 
     def _read_state(self, needs: Needs, group_id: str) -> ReadState:
@@ -271,7 +271,7 @@ class BatchView:
         )
 
     def _participant_count(self, group: Group | None) -> int:
-        if group is None or not _has_participants(group):
+        if group is None or not self._has_participants(group):
             return 0
         count = self._presence.participant_count(group.group_id)
         for (group_id, user_id), since_ms in self._taking_part.items():
@@ -281,9 +281,13 @@ class BatchView:
         return count
 
     def _connected(self, group: Group | None, user_ids: Iterable[str]) -> set[str] | None:
-        if not _has_participants(group):
+        if not self._has_participants(group):
             return None
         return {user_id for user_id in user_ids if self._presence.devices_of(user_id)}
+
+    def _has_participants(self, group: Group | None) -> bool:
+        """Whether the group's membership is not stored (all but the owner's)."""
+        return group is not None and not self._rulebook.traits[group.type].stores_members
 
     def _note_participation(self, decision: Decision) -> None:
         """Unstored memberships begin and end within the batch too."""
@@ -311,8 +315,3 @@ class BatchView:
     def _count_membership(self, key: MemberKey, was_there: bool, row: object) -> None:
         change = (row is not None) - was_there
         self._group_counts[key.user_id] = self._group_counts.get(key.user_id, 0) + change
-
-
-def _has_participants(group: Group | None) -> bool:
-    """Whether the group's membership is not stored (all but the owner's)."""
-    return group is not None and group.type is GroupType.AVCHATROOM

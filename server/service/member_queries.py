@@ -108,25 +108,28 @@ class MemberQueries(QueryRoom):
         """Those who take part, with what the group remembers of them, by user ID."""
         keys: list[RowKey] = [RememberedKey(group.group_id, user_id) for user_id in present]
         rows = await self._store.load(keys) if keys else {}
+        traits = self._rulebook.traits[group.type]
         shown: dict[str, MemberProfile] = {}
         for user_id, since_ms in present.items():
             row = rows[RememberedKey(group.group_id, user_id)].row
             remembered = row if isinstance(row, Remembered) else None
-            shown[user_id] = _participant(user_id, since_ms, remembered)
+            shown[user_id] = _participant(user_id, since_ms, remembered, traits.receive_option)
         return shown
 
 
 _NEWEST_PARTICIPANTS = 30
 
 
-def _participant(user_id: str, since_ms: int, remembered: Remembered | None) -> MemberProfile:
+def _participant(
+    user_id: str, since_ms: int, remembered: Remembered | None, default: ReceiveOption
+) -> MemberProfile:
     option = remembered.receive_option if remembered is not None else None
     return MemberProfile(
         user_id=user_id,
         role=Role.MEMBER,
         join_time_ms=since_ms,
         read_seq=0,
-        receive_option=option or ReceiveOption.ACCEPT_NOT_NOTIFY,
+        receive_option=option or default,
         last_message_time_ms=0,
         name_card="",
         mute_until_ms=remembered.mute_until_ms if remembered is not None else 0,

@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 
-from protocol.vocabulary import GroupType
 from server.domain.decide import Needs
 from server.domain.model import (
     Application,
@@ -64,7 +63,7 @@ class SliceLoader:
             if isinstance(key, GroupKey):
                 version = self._rows.get(key)
                 group = None if version is None else version.row
-                for late in _late_keys(needs, group):
+                for late in self._late_keys(needs, group):
                     self._rows.forget(late)
 
     async def view(self, all_needs: Sequence[Needs], now_ms: int) -> BatchView:
@@ -85,11 +84,22 @@ class SliceLoader:
             key
             for needs in all_needs
             if needs.group_id is not None
-            for key in _late_keys(needs, rows[GroupKey(needs.group_id)].row)
+            for key in self._late_keys(needs, rows[GroupKey(needs.group_id)].row)
         )
         rows.update(await self._load([key for key in late if key not in rows]))
         extras = await self._extras(all_needs, rows, now_ms)
         return BatchView(rows, extras, self._presence, self._rulebook)
+
+    def _late_keys(self, needs: Needs, group: object) -> list[RowKey]:
+        """The rows that only the group's own row tells of."""
+        if not isinstance(group, Group):
+            return []
+        keys: list[RowKey] = []
+        if needs.owner and group.owner_id:
+            keys.append(MemberKey(group.group_id, group.owner_id))
+        if needs.remembers_participants and not self._rulebook.traits[group.type].stores_members:
+            keys += [RememberedKey(group.group_id, user_id) for user_id in needs.remembered_ids]
+        return keys
 
     async def _load(self, keys: Collection[RowKey]) -> dict[RowKey, Version]:
         rows: dict[RowKey, Version] = {}
@@ -218,16 +228,4 @@ def _plain_keys(needs: Needs) -> list[RowKey]:
         keys.append(AttributesKey(group_id))
     if needs.counters:
         keys.append(CountersKey(group_id))
-    return keys
-
-
-def _late_keys(needs: Needs, group: object) -> list[RowKey]:
-    """The rows that only the group's own row tells of."""
-    if not isinstance(group, Group):
-        return []
-    keys: list[RowKey] = []
-    if needs.owner and group.owner_id:
-        keys.append(MemberKey(group.group_id, group.owner_id))
-    if needs.remembers_participants and group.type is GroupType.AVCHATROOM:
-        keys += [RememberedKey(group.group_id, user_id) for user_id in needs.remembered_ids]
     return keys
