@@ -1,44 +1,30 @@
-"""The composition root: settings to adapters to a running server. The only importer of adapters."""
+"""The composition root: settings to adapters to a running process. The only importer of adapters."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import secrets
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from protocol.commands import QuitGroup
-from protocol.limits import LIMITS
 from server import config
 from server.config import Settings
-from server.domain.model import Actor
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
-from server.hub.catch_up import CatchUp
-from server.hub.hub import Hub
-from server.service.dispatcher import Dispatcher
-from server.service.executor import Executor
-from server.service.housekeeping import Housekeeping
-from server.service.ports import Store
-from server.service.queries import Queries
+from server.node import SHARD, Node
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
 from server.transport.admin import AdminListener
 from server.transport.admission import Authenticator
-from server.transport.listener import Listener
 
 log = logging.getLogger(__name__)
-
-SERVER_NAME: Final = "muster/0.1"
-SHARD: Final = 0
 
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long the loop may keep the interpreter from the writer thread, which needs it for little."""
@@ -49,95 +35,46 @@ class StartRefused(Exception):
 
 
 class Server:
-    """A running server on one store.
+    """The process around a node: signals, the admin listener, the ready line.
 
     Use ``run``: it starts, prints the ready line, serves until a signal, and drains.
     """
 
-    def __init__(
-        self, settings: Settings, rulebook: Rulebook, store: Store, hub: Hub, secret_key: str
-    ) -> None:
+    def __init__(self, settings: Settings, node: Node) -> None:
         self._settings = settings
-        self._rulebook = rulebook
-        self._clock = SystemClock()
-        tokens = SystemTokens()
-        self._failed = asyncio.Event()
-        self._executor = Executor(
-            store=store,
-            publisher=hub,
-            presence=hub,
-            clock=self._clock,
-            tokens=tokens,
-            rulebook=self._rulebook,
-            is_only_writer=True,
-            on_fatal=self._failed.set,
-            shard=SHARD,
-        )
-        queries = Queries(store, hub, self._rulebook)
-        self._dispatcher = Dispatcher(self._executor, queries, self._clock, rulebook)
-        self._catch_up = CatchUp(
-            hub=hub,
-            store=store,
-            clock=self._clock,
-            rulebook=self._rulebook,
-            server_name=SERVER_NAME,
-            welcome_limits=_welcome_limits(settings),
-            shard=SHARD,
-        )
-        self._listener = Listener(
-            hub=hub,
-            catch_up=self._catch_up,
-            dispatcher=self._dispatcher,
-            authenticator=Authenticator(
-                sdkappid=settings.sdkappid,
-                secret_keys=[secret_key],
-                admins=settings.admins,
-                now_s=lambda: self._clock.now_ms() // 1000,
-            ),
-            clock=self._clock,
-            tokens=tokens,
-            rulebook=self._rulebook,
-            is_behind_proxy=settings.behind_proxy,
-        )
+        self._node = node
         self._admin = AdminListener()
-        self._housekeeping = Housekeeping(
-            store=store,
-            executor=self._executor,
-            rulebook=rulebook,
-            clock=self._clock,
-            on_trimmed=hub.raise_floor,
-            shard=SHARD,
-        )
-        hub.on_parted = self._part
+        self._is_asked_to_stop = asyncio.Event()
+        self._is_asked_again = asyncio.Event()
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; returns the exit status: 0 after a drain, 1 on failure."""
-        stop = asyncio.Event()
+        """Serve until SIGTERM or SIGINT; returns the exit status: 0 after a drain, else 1.
+
+        A second signal ends the drain at once. What was answered is stored all the same.
+        """
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, stop.set)
-        work = [
-            asyncio.ensure_future(self._executor.run()),
-            asyncio.ensure_future(self._listener.run()),
-            asyncio.ensure_future(self._housekeeping.run()),
-        ]
+            loop.add_signal_handler(name, self._on_signal)
+        self._node.start()
         try:
             await self._start()
-            await self._until_stopped(stop, work)
-            await self._drain()
+            has_failed = not await _first(self._is_asked_to_stop.wait(), self._node.failed())
+            self._admin.is_ready = False
+            has_drained = await _first(self._node.drain(), self._is_asked_again.wait())
         finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
-            await self._catch_up.stop()
+            await self._node.stop()
             await self._admin.stop()
-        return 1 if self._failed.is_set() else 0
+        return 0 if has_drained and not has_failed else 1
+
+    def _on_signal(self) -> None:
+        asked = self._is_asked_to_stop
+        (self._is_asked_again if asked.is_set() else asked).set()
 
     async def _start(self) -> None:
         tls = _tls_context(self._settings)
         listen, admin_listen = self._settings.listen, self._settings.admin_listen
         admin_port = await self._admin.start(admin_listen.host, admin_listen.port, tls)
-        port = await self._listener.start(listen.host, listen.port, tls)
+        port = await self._node.listen(listen.host, listen.port, tls)
         # What is alive now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -151,38 +88,6 @@ class Server:
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
-
-    async def _until_stopped(
-        self, stop: asyncio.Event, work: Sequence["asyncio.Task[None]"]
-    ) -> None:
-        waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._failed)]
-        tasks: list[asyncio.Task[Any]] = [*waits, *work]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        for task in work:
-            if task in done:  # none of them ends by itself: this is a bug of ours
-                log.critical("a worker ended", exc_info=task.exception())
-                self._failed.set()
-        if self._failed.is_set():
-            log.critical("the store's state is unknown: the server stops; start it again")
-
-    async def _drain(self) -> None:
-        """Take nothing new, answer what was taken, send everyone away."""
-        self._admin.is_ready = False
-        await self._listener.stop_accepting()
-        log.info("draining %d connections", self._listener.connection_count)
-        patience_s = self._settings.limits["DRAIN_MS"] / 1000
-        if not self._failed.is_set():
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._dispatcher.settled(), patience_s)
-        await self._listener.say_goodbye()
-
-    def _part(self, user_id: str, group_id: str) -> None:
-        """A dropped connection leaves what stores no membership (``groups.md`` section 1)."""
-        self._executor.submit(
-            QuitGroup(group_id=group_id), Actor(user_id), None, b"", lambda _result, _refused: None
-        )
 
 
 async def serve(settings: Settings) -> int:
@@ -206,10 +111,41 @@ async def serve(settings: Settings) -> int:
     try:
         if not settings.secret_key and config.make_key(settings, secrets.token_hex(32)):
             log.warning("a new key was made in %s", config.key_file(settings))
-        hub = Hub(await store.heads(SHARD), rulebook)
-        return await Server(settings, rulebook, store, hub, config.stored_key(settings)).run()
+        clock = SystemClock()
+        node = Node(
+            store=store,
+            heads=await store.heads(SHARD),
+            rulebook=rulebook,
+            authenticator=Authenticator(
+                sdkappid=settings.sdkappid,
+                secret_keys=[config.stored_key(settings)],
+                admins=settings.admins,
+                now_s=lambda: clock.now_ms() // 1000,
+            ),
+            clock=clock,
+            tokens=SystemTokens(),
+            is_behind_proxy=settings.behind_proxy,
+        )
+        return await Server(settings, node).run()
     finally:
         await store.close()
+
+
+async def _first(wanted: Awaitable[object], other: Awaitable[object]) -> bool:
+    """Whether ``wanted`` was over before ``other``; what is not over then is cancelled.
+
+    An exception of either is raised.
+    """
+    tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(other)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        return tasks[0] in done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def _rulebook(settings: Settings) -> Rulebook:
@@ -223,10 +159,6 @@ def _rulebook(settings: Settings) -> Rulebook:
         )
     except ValueError as error:
         raise config.SettingsRefused(f"the configuration file: {error}") from error
-
-
-def _welcome_limits(settings: Settings) -> dict[str, int]:
-    return {name.lower(): settings.limits[name] for name, spec in LIMITS.items() if spec.in_welcome}
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -82,7 +82,9 @@ class CatchUp:
 
     def _start(self, work: Coroutine[Any, Any, None], session: Session) -> None:
         session.has_reader = True
-        task = asyncio.ensure_future(self._guarded(work, session))
+        self._keep(asyncio.ensure_future(self._guarded(work, session)))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -185,6 +187,7 @@ class CatchUp:
             return
         if feed.loading is None:
             feed.loading = asyncio.ensure_future(self._read_groups(feed))
+            self._keep(feed.loading)
         await asyncio.shield(feed.loading)
 
     async def _read_groups(self, feed: Feed) -> None:

@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         """The peer has taken what it was sent."""
         self.paused_since_s = None
         self._listener.paused.discard(self)
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and not self._listener.is_draining:
             self._transport.resume_reading()
         if (session := self.session) is not None:
             self._listener.catch_up.resume(session)
@@ -166,12 +166,17 @@ class Connection(asyncio.Protocol):
         if self._ws.state is State.CONNECTING:
             self._transport.abort()
             return
-        if self.paused_since_s is not None and not self._transport.is_closing():
-            self._transport.resume_reading()  # for the peer's close frame
+        if not self._transport.is_closing():
+            self._transport.resume_reading()  # if it was paused: for the peer's close frame
         limit = "CLOSE_MS" if self.paused_since_s is None else "SLOW_CLOSE_MS"
         self._arm(self._listener.limits[limit], self._transport.abort)
 
-    # What the listener's sweeps call.
+    # What the listener calls.
+
+    def stop_taking(self) -> None:
+        """Read nothing more; what was read goes on, and ``close`` still hears the peer's answer."""
+        if self._phase is Phase.OPEN and not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def unsent_bytes(self) -> int:
         """What the peer has not taken yet."""

@@ -98,11 +98,13 @@ class Listener:
                 self._visit_slot(turn % _HEARTBEAT_SLOTS, now_s, turn_s)
             turns = due
 
-    async def stop_accepting(self) -> None:
-        """Take no new connections."""
+    def stop_accepting(self) -> None:
+        """Take no new connections, and no more requests from those that are here."""
         self.is_draining = True
         if self._server is not None:
             self._server.close()
+        for connection in tuple(self._slot_of):
+            connection.stop_taking()
 
     async def say_goodbye(self) -> None:
         """Close every connection with 4503; returns when all are gone or CLOSE_MS has passed.
@@ -165,7 +167,7 @@ class Listener:
         heartbeat_s = self.limits["HEARTBEAT_MS"] / 1000
         for connection in tuple(self._slots[slot]):
             silent_s = now_s - connection.last_received_s
-            if connection.paused_since_s is not None:
+            if connection.paused_since_s is not None or self.is_draining:
                 continue  # its silence is ours: we do not read from it
             if silent_s >= 2 * heartbeat_s - turn_s:
                 connection.abort()
