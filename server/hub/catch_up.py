@@ -13,6 +13,7 @@ from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Hello, ResetReason, Resume, Welcome
 from server.domain.rules import Rulebook
 from server.hub.cursors import cursor_text, place_of
+from server.hub.followed_groups import FollowedGroups
 from server.hub.hub import Hub
 from server.hub.rooms import Feed
 from server.hub.session import Mode, Session
@@ -54,6 +55,7 @@ class CatchUp:
         limits = rulebook.limits
         self._page = PageLimits(limits["EVENTS_PER_FRAME"], limits["EVENTS_FRAME_BYTES"])
         self._turns = asyncio.Semaphore(_READS_AT_ONCE)
+        self._followed_groups = FollowedGroups(store, hub.rooms, self._turns)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def attach(self, session: Session, hello: Hello) -> None:
@@ -79,12 +81,11 @@ class CatchUp:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._followed_groups.stop()
 
     def _start(self, work: Coroutine[Any, Any, None], session: Session) -> None:
         session.has_reader = True
-        self._keep(asyncio.ensure_future(self._guarded(work, session)))
-
-    def _keep(self, task: "asyncio.Task[None]") -> None:
+        task = asyncio.ensure_future(self._guarded(work, session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -137,7 +138,7 @@ class CatchUp:
 
     async def _catch_up(self, session: Session, feed: Feed) -> None:
         """Read until nothing is missing, then go live in the same turn of the loop."""
-        await self._load(feed)
+        await self._followed_groups.load(feed)
         while session.mode is Mode.CATCHING_UP:
             if session.is_paused:
                 session.mark_ready()
@@ -180,17 +181,3 @@ class CatchUp:
         self._hub.mark_dirty(session)
         # The write must happen before the next page is read: it may find the peer slow.
         session.flush()
-
-    async def _load(self, feed: Feed) -> None:
-        """Have the groups of the feed's user; several sessions share one reading."""
-        if feed.is_loaded:
-            return
-        if feed.loading is None:
-            feed.loading = asyncio.ensure_future(self._read_groups(feed))
-            self._keep(feed.loading)
-        await asyncio.shield(feed.loading)
-
-    async def _read_groups(self, feed: Feed) -> None:
-        async with self._turns:
-            followed = await self._store.followed(feed.user_id)
-        self._hub.rooms.load(feed, followed)

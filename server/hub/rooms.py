@@ -7,21 +7,33 @@ from server.hub.session import Session
 from server.service.ports import Followed
 
 
+class Loading:
+    """What is told to a user whose groups are being read from the store, to be applied on top.
+
+    ``changes`` are (position, group, is it followed after it), ``accepts`` the groups whose
+    messages the user wants again. ``is_done`` is there once somebody waits for the reading.
+    """
+
+    __slots__ = ("accepts", "changes", "is_done")
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[int, str, bool]] = []
+        self.accepts: set[str] = set()
+        self.is_done: asyncio.Future[None] | None = None
+
+
 class Feed:
     """A connected user: the sessions, and the groups that they follow.
 
-    ``discards`` are groups whose messages the user does not want, ``accepts`` those for which
-    that was taken back while connected. ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
-    without stored membership. While ``groups`` is being read from the store, changes are noted
-    in ``changes`` (position, group, is it followed after it) and applied on top.
+    ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
+    without stored membership; ``discards`` those whose messages the user does not want.
+    ``loading`` is there until the groups have been read from the store. One of these is kept for
+    each connected user, so what is mostly empty takes little: dictionaries instead of sets.
     """
 
     __slots__ = (
-        "accepts",
-        "changes",
         "discards",
         "groups",
-        "is_loaded",
         "loaded_position",
         "loading",
         "participates_since_ms",
@@ -32,14 +44,16 @@ class Feed:
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id
         self.sessions: tuple[Session, ...] = ()
-        self.groups: set[str] = set()
-        self.discards: set[str] = set()
-        self.accepts: set[str] = set()
+        self.groups: dict[str, None] = {}
+        self.discards: frozenset[str] = frozenset()
         self.participates_since_ms: dict[str, int] = {}
-        self.is_loaded = False
         self.loaded_position = 0
-        self.loading: asyncio.Task[None] | None = None
-        self.changes: list[tuple[int, str, bool]] = []
+        self.loading: Loading | None = Loading()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether ``groups`` is all of them."""
+        return self.loading is None
 
     def add(self, session: Session) -> None:
         """One more device."""
@@ -51,9 +65,11 @@ class Feed:
 
     def forget(self, group_id: str) -> None:
         """The user is no member any more; what was chosen for the group is over."""
-        self.groups.discard(group_id)
-        self.discards.discard(group_id)
-        self.accepts.discard(group_id)
+        self.groups.pop(group_id, None)
+        if group_id in self.discards:
+            self.discards -= {group_id}
+        if self.loading is not None:
+            self.loading.accepts.discard(group_id)
 
 
 class Rooms:
@@ -92,28 +108,32 @@ class Rooms:
         for group_id, since_ms in feed.participates_since_ms.items():
             self._parting_since_ms[feed.user_id, group_id] = since_ms
         followed = (*feed.groups, *feed.participates_since_ms)
-        feed.groups = set()
+        feed.groups = {}
         feed.participates_since_ms = {}
         for group_id in followed:
             self._drop(group_id, feed)
 
     def load(self, feed: Feed, followed: Followed) -> None:
-        """Take the groups of a snapshot, and what changed since it on top."""
-        group_ids = set(followed.group_ids)
-        discards = set(followed.discards) - feed.accepts
-        for changed_at, group_id, is_followed in feed.changes:
+        """Take the groups of a snapshot, and what changed since it on top; once for each feed."""
+        loading, feed.loading = feed.loading, None
+        assert loading is not None
+        group_ids = dict.fromkeys(followed.group_ids)
+        discards = set(followed.discards) - loading.accepts
+        for changed_at, group_id, is_followed in loading.changes:
             if changed_at > followed.position:
-                (group_ids.add if is_followed else group_ids.discard)(group_id)
+                if is_followed:
+                    group_ids[group_id] = None
+                else:
+                    group_ids.pop(group_id, None)
                 # What was chosen before ended with the membership of then.
                 discards.discard(group_id)
-        feed.discards.update(discards)
-        feed.changes = []
-        feed.is_loaded = True
+        if discards:
+            feed.discards |= discards
         feed.loaded_position = followed.position
         self._loading.discard(feed)
         if self._feeds.get(feed.user_id) is not feed:
             return
-        outdated = feed.groups - group_ids
+        outdated = feed.groups.keys() - group_ids.keys()
         feed.groups = group_ids
         for group_id in outdated:
             self._drop(group_id, feed)
@@ -141,9 +161,9 @@ class Rooms:
         feed = self._feeds.get(user_id)
         if feed is None:
             return
-        if not feed.is_loaded:
-            feed.changes.append((position, group_id, True))
-        feed.groups.add(group_id)
+        if feed.loading is not None:
+            feed.loading.changes.append((position, group_id, True))
+        feed.groups[group_id] = None
         self._followers.setdefault(group_id, {})[feed] = None
 
     def unfollow(self, user_id: str, group_id: str, position: int) -> None:
@@ -151,8 +171,8 @@ class Rooms:
         feed = self._feeds.get(user_id)
         if feed is None:
             return
-        if not feed.is_loaded:
-            feed.changes.append((position, group_id, False))
+        if feed.loading is not None:
+            feed.loading.changes.append((position, group_id, False))
         feed.forget(group_id)
         self._drop(group_id, feed)
 
@@ -168,9 +188,11 @@ class Rooms:
         feed = self._feeds.get(user_id)
         if feed is None:
             return
-        # Chosen while the groups are being read: what the snapshot says may be out of date.
-        (feed.accepts.discard if discards else feed.accepts.add)(group_id)
-        (feed.discards.add if discards else feed.discards.discard)(group_id)
+        feed.discards = feed.discards | {group_id} if discards else feed.discards - {group_id}
+        if feed.loading is not None:
+            # What the snapshot says may be out of date.
+            accepts = feed.loading.accepts
+            (accepts.discard if discards else accepts.add)(group_id)
 
     def participant_since_ms(self, user_id: str, group_id: str) -> int | None:
         """Since when the user takes part, also when the connection is gone but no ``part`` came."""
@@ -194,7 +216,8 @@ class Rooms:
             feed.forget(group_id)
             feed.participates_since_ms.pop(group_id, None)
         for feed in self._loading:
-            feed.changes.append((position, group_id, False))
+            if feed.loading is not None:
+                feed.loading.changes.append((position, group_id, False))
         for key in [key for key in self._parting_since_ms if key[1] == group_id]:
             del self._parting_since_ms[key]
 

@@ -239,8 +239,8 @@ class Store(Protocol):
     async def missed_count(self, shard: int, user_id: str, after: int, upto: int) -> int:
         """About how many entries ``missed`` would give; never less than half of them."""
 
-    async def followed(self, user_id: str) -> Followed:
-        """The living groups that the user is in."""
+    async def followed(self, user_ids: Collection[str]) -> Mapping[str, Followed]:
+        """The living groups that each of the users is in, in one snapshot, every user answered."""
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """What the logs of these groups tell, every group answered."""

@@ -119,15 +119,18 @@ class MemoryStore:
         self._check(shard)
         return sum(1 for _ in self._seen_by(user_id, after, upto))
 
-    async def followed(self, user_id: str) -> Followed:
+    async def followed(self, user_ids: Collection[str]) -> Mapping[str, Followed]:
         """See ``Store.followed``."""
         tables = self._check()
-        living = list(tables.living(user_id))
-        return Followed(
-            tables.position,
-            [interval.group_id for interval in living],
-            [interval.group_id for interval in living if interval.discards],
-        )
+        living = {user_id: list(tables.living(user_id)) for user_id in user_ids}
+        return {
+            user_id: Followed(
+                tables.position,
+                [interval.group_id for interval in intervals],
+                [interval.group_id for interval in intervals if interval.discards],
+            )
+            for user_id, intervals in living.items()
+        }
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """See ``Store.group_heads``."""

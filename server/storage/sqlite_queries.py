@@ -120,8 +120,9 @@ FROM span AS s WHERE s.low < s.high
 
 FOLLOWED: Final = f"""
 SELECT (SELECT position FROM shard WHERE shard = 0), (
-    SELECT json_group_array(json_array(m.group_id, m.discards)) FROM {_LIVING_MEMBERSHIPS}
-    WHERE m.user_id = ?1 AND m.left_position IS NULL)
+    SELECT json_group_array(json_array(k.value, m.group_id, m.discards))
+    FROM json_each(?1) AS k CROSS JOIN {_LIVING_MEMBERSHIPS}
+    WHERE m.user_id = k.value AND m.left_position IS NULL)
 """
 
 _FIRST_SEQ: Final = """ifnull((SELECT seq FROM entry INDEXED BY entry_of_log

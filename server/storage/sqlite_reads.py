@@ -38,7 +38,7 @@ _NO_TIME: Final = 2**62
 _State = tuple[Member, int, int, int, int]
 _encode: Final = msgspec.json.Encoder().encode
 _names: Final = msgspec.json.Decoder(list[str])
-_flags: Final = msgspec.json.Decoder(list[tuple[str, int]])
+_memberships: Final = msgspec.json.Decoder(list[tuple[str, str, int]])
 _numbers: Final = msgspec.json.Decoder(dict[str, int])
 _rows: Final = msgspec.json.Decoder(list[tuple[int, int, msgspec.Raw]])
 _heads: Final = msgspec.json.Decoder(list[tuple[str, int, int, int]])
@@ -102,15 +102,19 @@ class SqliteReads:
         (count,) = await self._answer(sqlite_queries.MISSED_COUNT, user_id, after, upto)
         return int(count)
 
-    async def followed(self, user_id: str) -> Followed:
+    async def followed(self, user_ids: Collection[str]) -> Mapping[str, Followed]:
         """See ``Store.followed``."""
-        position, rows = await self._answer(sqlite_queries.FOLLOWED, user_id)
-        groups = _flags.decode(rows)
-        return Followed(
-            position,
-            [group_id for group_id, _ in groups],
-            [group_id for group_id, discards in groups if discards],
-        )
+        position, rows = await self._answer(sqlite_queries.FOLLOWED, _text(set(user_ids)))
+        group_ids: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
+        discards: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
+        for user_id, group_id, does_discard in _memberships.decode(rows):
+            group_ids[user_id].append(group_id)
+            if does_discard:
+                discards[user_id].append(group_id)
+        return {
+            user_id: Followed(position, group_ids[user_id], discards[user_id])
+            for user_id in group_ids
+        }
 
     async def group_heads(self, group_ids: Collection[str]) -> Mapping[str, GroupHead]:
         """See ``Store.group_heads``."""

@@ -46,7 +46,7 @@ class CommitContract:
         assert await store.heads(0) == Heads(epoch="first", position=0, floor=0)
         assert await store.tail(0, 0, 10) == []
         assert await store.load([G, ANN]) == {G: Version(0, None), ANN: Version(0, None)}
-        assert await store.followed("ann") == Followed(0, [], [])
+        assert (await store.followed(["ann"]))["ann"] == Followed(0, [], [])
         assert await store.group_counts(["ann"]) == {"ann": 0}
         assert await store.replay(RequestKey("ann", "r")) is None
         assert await store.groups_version("ann") == 0

@@ -111,7 +111,7 @@ class HousekeepingContract:
         ]
         assert await store.group_heads(["g"]) == {"g": GroupHead()}
         assert await store.read_states([ANN]) == {ANN: ReadState()}
-        assert (await store.followed("ann")).group_ids == ["h"]
+        assert (await store.followed(["ann"]))["ann"].group_ids == ["h"]
         after = [await store.groups_version("ann"), await store.groups_version("bob")]
         assert all(new > old for new, old in zip(after, versions, strict=True))
 

@@ -116,8 +116,8 @@ class MembershipContract:
             ),
             write_set(message("a")),
         )
-        assert (await store.followed("bob")).group_ids == ["g"]
-        assert (await store.followed("cat")).group_ids == []
+        assert (await store.followed(["bob"]))["bob"].group_ids == ["g"]
+        assert (await store.followed(["cat"]))["cat"].group_ids == []
         assert await seen(store, "bob") == ["joined", "a"]
         state = (await store.member_states("g", ["bob"]))["bob"]
         assert (state.joined_position, state.joined_seq) == (2, 1)
@@ -143,7 +143,7 @@ class MembershipContract:
         assert await seen(store, "ann") == ["founded", "founded", "bob-left", "disbanded", "later"]
         assert await seen(store, "bob") == ["founded", "bob-left"]
         assert await store.group_counts(["ann", "bob"]) == {"ann": 1, "bob": 0}
-        assert await store.followed("ann") == Followed(5, ["h"], [])
+        assert (await store.followed(["ann"]))["ann"] == Followed(5, ["h"], [])
         assert [row.group.group_id for row in await store.groups_of("ann", 0, 9, None)] == ["h"]
         assert await store.members("g", "", 9, list(Role)) == []
         assert await store.members("g", "", 9, [Role.OWNER]) == []

@@ -182,7 +182,7 @@ async def everything(store: Store) -> dict[str, Any]:
         "read": await store.read_states([k for k in KEYS if isinstance(k, MemberKey)]),
     }
     for user in USERS:
-        followed = await store.followed(user)
+        followed = (await store.followed([user]))[user]
         answers[user] = (
             followed.position,
             sorted(followed.group_ids),
