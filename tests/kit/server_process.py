@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -35,6 +36,8 @@ class ServerProcess:
         limits: limits by name, as MUSTER_LIMIT_*.
         env: more environment variables.
         options: more options of the command.
+        wrapper: a command that becomes the server: its own words come before the server's.
+        secret_key: the key that it is given by other means; None for the one in its directory.
         listens: give the two listen addresses and the data directory as options.
         inherits: let the child see this process's environment (without any MUSTER_*).
 
@@ -50,6 +53,8 @@ class ServerProcess:
         limits: Mapping[str, int] | None = None,
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        wrapper: Sequence[str] = (),
+        secret_key: str | None = None,
         listens: bool = True,
         inherits: bool = True,
     ) -> None:
@@ -63,6 +68,8 @@ class ServerProcess:
         self._env.update(env or {})
         where = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data", str(data))
         self._options = (*(where if listens else ()), *options)
+        self._wrapper = tuple(wrapper)
+        self._secret_key = secret_key
         self._process: subprocess.Popen[str] | None = None
         self._output: _Lines | None = None
         self._log: _Lines | None = None
@@ -85,7 +92,7 @@ class ServerProcess:
         """Start it and do not wait."""
         assert self._process is None, "it is running"
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "server", "serve", *self._options),
+            (*self._wrapper, sys.executable, "-m", "server", "serve", *self._options),
             cwd=ROOT,
             env=self._env,
             stdin=subprocess.DEVNULL,
@@ -170,6 +177,10 @@ class ServerProcess:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def limit(self, name: str, most: int) -> None:
+        """Limit the running process: a name of RLIMIT_..., as ``ulimit`` does for new ones."""
+        resource.prlimit(self.pid, getattr(resource, f"RLIMIT_{name}"), (most, most))
+
     def address(self) -> tuple[str, int]:
         """Host and port of the WebSocket listener."""
         parts = urlsplit(self.ws)
@@ -200,11 +211,21 @@ class ServerProcess:
         assert has_it(lines), f"{text!r} was not logged:\n{self.log()}"
         return next(line for line in lines if text in line)
 
+    def assert_sound(self) -> None:
+        """Stand-in."""
+        import sqlite3
+
+        c = sqlite3.connect(f"file:{self.data}/muster.db?mode=ro", uri=True)
+        assert c.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        c.close()
+
     # Tokens.
 
     @property
     def secret_key(self) -> str:
-        """The key of its data directory."""
+        """The key that it was given, or made in its data directory."""
+        if self._secret_key is not None:
+            return self._secret_key
         return (self.data / "secret.key").read_text(encoding="ascii").strip()
 
     def token(

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.kit.faults import library
 from tests.kit.server_process import ServerProcess
 from tests.kit.system_device import JSON, WIRES, Device, Wire, connect_device
 
@@ -94,3 +95,10 @@ def fresh() -> Callable[[str], str]:
 def data_directory(tmp_path: Path) -> Path:
     """Where a server of one test keeps its data."""
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def shim() -> None:
+    """For tests that use ``tests.kit.faults``."""
+    if library() is None:
+        pytest.skip("no C compiler here")
