@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 import time
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from protocol import usersig
-from server import app, config
+from server import app, config, logs
 from server.config import SETTINGS, Settings, SettingsRefused
 
 
@@ -19,16 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
-        logging.basicConfig(
-            stream=sys.stderr,
-            level=settings.log_level,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
-        # The library tells of every handshake; its errors reach us as close codes.
-        logging.getLogger("websockets").setLevel(logging.CRITICAL)
         if options.command == "token":
             return _token(settings, options.user_id, options.expire_s)
-        return asyncio.run(app.serve(settings))
+        with logs.kept(settings.log_level):
+            return asyncio.run(app.serve(settings))
     except (SettingsRefused, app.StartRefused, OSError) as error:
         sys.stderr.write(f"muster: {error}\n")
         return 2

@@ -18,6 +18,7 @@ from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
 from server.service.dispatcher import Dispatcher
 from server.service.ports import Clock, Tokens
+from server.transport.accepting import open_sockets
 from server.transport.admission import Addresses, Authenticator, Gates
 from server.transport.connection import Connection
 
@@ -62,7 +63,7 @@ class Listener:
         self._slots: list[set[Connection]] = [set() for _ in range(_HEARTBEAT_SLOTS)]
         self._next_slot = 0
         self._slot_of: dict[Connection, int] = {}
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._all_gone = asyncio.Event()
         self._all_gone.set()
 
@@ -73,10 +74,13 @@ class Listener:
             OSError: the address is not free, or not ours.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=_BACKLOG, ssl=tls
-        )
-        return int(self._server.sockets[0].getsockname()[1])
+        sockets = open_sockets(host, port)
+        for opened in sockets:
+            server = await loop.create_server(
+                lambda: Connection(self), sock=opened, backlog=_BACKLOG, ssl=tls
+            )
+            self._servers.append(server)
+        return int(sockets[0].getsockname()[1])
 
     async def run(self) -> None:
         """Look after the connections until cancelled: slow ones often, idle ones in turns.
@@ -101,8 +105,8 @@ class Listener:
     def stop_accepting(self) -> None:
         """Take no new connections, and no more requests from those that are here."""
         self.is_draining = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(self._slot_of):
             connection.stop_taking()
 

@@ -5,11 +5,13 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -70,6 +72,8 @@ class ServerProcess:
         self._options = (*(where if listens else ()), *options)
         self._wrapper = tuple(wrapper)
         self._secret_key = secret_key
+        self._reads_log = threading.Event()
+        self._reads_log.set()
         self._process: subprocess.Popen[str] | None = None
         self._output: _Lines | None = None
         self._log: _Lines | None = None
@@ -103,7 +107,7 @@ class ServerProcess:
         )
         self.starts += 1
         self._output = _Lines(self._process.stdout)
-        self._log = _Lines(self._process.stderr)
+        self._log = _Lines(self._process.stderr, self._reads_log)
 
     def kill(self) -> None:
         """End it at once, as kill -9 does."""
@@ -129,6 +133,7 @@ class ServerProcess:
             status = process.wait(within_s)
         except subprocess.TimeoutExpired as error:
             raise AssertionError(f"the server did not end:\n{self.log()}") from error
+        self.read_log()
         for lines in (self._output, self._log):
             assert lines is not None
             lines.join()
@@ -196,6 +201,14 @@ class ServerProcess:
         """What is on standard error since the last start."""
         return "" if self._log is None else "\n".join(self._log.seen())
 
+    def stop_reading_log(self) -> None:
+        """Leave what it writes to standard error where it is, until ``read_log`` or its end."""
+        self._reads_log.clear()
+
+    def read_log(self) -> None:
+        """Take it, and what comes."""
+        self._reads_log.set()
+
     def trouble(self) -> list[str]:
         """The lines of the log that no input and no load may bring forth."""
         return [line for line in self.log().splitlines() if any(t in line for t in _TROUBLE)]
@@ -212,12 +225,9 @@ class ServerProcess:
         return next(line for line in lines if text in line)
 
     def assert_sound(self) -> None:
-        """Stand-in."""
-        import sqlite3
-
-        c = sqlite3.connect(f"file:{self.data}/muster.db?mode=ro", uri=True)
-        assert c.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        c.close()
+        """What it has stored is whole."""
+        with closing(sqlite3.connect(self.data / "muster.db")) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
     # Tokens.
 
@@ -272,8 +282,9 @@ def _environment(*, inherits: bool) -> dict[str, str]:
 class _Lines:
     """What a child writes to a pipe, read by a thread line by line."""
 
-    def __init__(self, pipe: IO[str] | None) -> None:
+    def __init__(self, pipe: IO[str] | None, may_read: threading.Event | None = None) -> None:
         assert pipe is not None
+        self._may_read = may_read
         self._pipe = pipe
         self._lines: list[str] = []
         self._has_ended = False
@@ -297,6 +308,8 @@ class _Lines:
     def _read(self) -> None:
         with self._pipe:
             for line in self._pipe:
+                if self._may_read is not None:
+                    self._may_read.wait()
                 with self._changed:
                     self._lines.append(line.rstrip("\n"))
                     self._changed.notify_all()
