@@ -31,6 +31,9 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
     "FRAME_BYTES": LimitSpec(
         64 * _KIB, "bytes", "one message from a client; the next byte closes 4413", True, False
     ),
+    "MESSAGE_FRAGMENTS": LimitSpec(
+        256, "frames", "one message from a client may come in; one more closes 4413", True, False
+    ),
     "ARRAY_ITEMS": LimitSpec(1000, "items", "one array in a message", True, False),
     "MAP_KEYS": LimitSpec(64, "keys", "one map in a message", True, False),
     "NESTING": LimitSpec(8, "levels", "maps and arrays inside each other", True, False),

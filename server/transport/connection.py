@@ -13,11 +13,9 @@ from websockets.protocol import State
 
 from protocol import codec as codecs
 from protocol.errors import CloseCode, ConnectionRefused
-from protocol.frames import Bye
 from server.hub.session import Session
-from server.hub.wire import framed
-from server.transport.conversation import Conversation
-from server.transport.wsprotocol import WebSocketProtocol
+from server.transport.conversation import Talk
+from server.transport.wsprotocol import WebSocketProtocol, pong
 
 if TYPE_CHECKING:
     from server.transport.listener import Listener
@@ -63,11 +61,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
-        self._ws = WebSocketProtocol(listener.limits["FRAME_BYTES"])
+        self._ws = WebSocketProtocol(listener.limits["FRAME_BYTES"], says_bye=listener.says_bye)
         self._codec: codecs.Codec = codecs.JSON
         self._phase = Phase.HANDSHAKE
         self._address = ""
-        self._conversation: Conversation | None = None
+        self._conversation: Talk | None = None
         self._fragments: list[Frame] | None = None
         self._is_ended = False
         self._control_frames = 0
@@ -151,14 +149,7 @@ class Connection(asyncio.Protocol):
         if (session := self.session) is not None:
             session.flush()
         if self._ws.state is State.OPEN:
-            bye = Bye(
-                code=why.code,
-                reason=why.reason,
-                retry_after_ms=why.retry_after_ms,
-                error_code=why.error_code,
-            )
-            self._transport.write(framed(self._codec, bye))
-            self._ws.send_close(why.code, why.reason.encode()[:120].decode(errors="ignore"))
+            self._ws.dismiss(why)
             self._send_protocol_data()
         self._phase = Phase.CLOSING
         if (session := self.session) is not None:
@@ -216,7 +207,7 @@ class Connection(asyncio.Protocol):
         self._ws.send_response(response)
         if response.status_code == 101:
             self._codec = self._ws.codec
-            self._conversation = Conversation(self._listener, self, self._codec)
+            self._conversation = self._listener.converse(self._listener, self, self._codec)
             self._phase = Phase.HELLO
         else:
             self._phase = Phase.CLOSING
@@ -226,6 +217,8 @@ class Connection(asyncio.Protocol):
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.PING, Opcode.PONG):
             self._count_control_frame()
+            if frame.opcode is Opcode.PING:
+                self.write(pong(frame))
         elif frame.opcode is Opcode.CLOSE:
             self._phase = Phase.CLOSING
         elif self._phase is not Phase.CLOSING:
@@ -236,10 +229,7 @@ class Connection(asyncio.Protocol):
     def _take(self, is_binary: bool, data: bytes) -> None:
         """Handle a whole message; whatever is wrong with it ends here."""
         try:
-            if is_binary != self._codec.is_binary:
-                kind = "binary" if self._codec.is_binary else "text"
-                raise codecs.Malformed(f"{self._codec.subprotocol} is sent in {kind} frames")
-            self._converse(data)
+            self._converse(data, is_binary)
         except codecs.Malformed as error:
             self.close(ConnectionRefused(CloseCode.MALFORMED, str(error)[:120]))
         except ConnectionRefused as why:
@@ -248,11 +238,11 @@ class Connection(asyncio.Protocol):
             log.exception("a message could not be handled")
             self.close(ConnectionRefused(CloseCode.INTERNAL))
 
-    def _converse(self, data: bytes) -> None:
+    def _converse(self, data: bytes, is_binary: bool) -> None:
         conversation = self._conversation
         assert conversation is not None  # there is one from the handshake on
         was_unknown = conversation.session is None
-        conversation.receive(data)
+        conversation.receive(data, is_binary=is_binary)
         if was_unknown and conversation.session is not None:
             self._disarm()
             self._phase = Phase.OPEN
@@ -271,7 +261,8 @@ class Connection(asyncio.Protocol):
             self._fragments = []
         self._fragments.append(frame)
         if not frame.fin:
-            if len(self._fragments) > _MOST_FRAGMENTS:
+            most = self._listener.limits["MESSAGE_FRAGMENTS"]
+            if most and len(self._fragments) > most:
                 self.close(ConnectionRefused(CloseCode.TOO_LARGE, "too many fragments"))
             return None
         fragments, self._fragments = self._fragments, None
@@ -286,6 +277,7 @@ class Connection(asyncio.Protocol):
             self._control_frames = 0
         self._control_frames += 1
         if most and self._control_frames > most:
+            self._phase = Phase.CLOSING  # what came with it is not looked at any more
             self._transport.abort()
 
     # The way out.
@@ -325,6 +317,3 @@ class Connection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-_MOST_FRAGMENTS: Final = 256

@@ -1,10 +1,10 @@
 """What is said on a connection: hello first, then requests and pings. No sockets here."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from protocol.codec import Codec, OutOfBounds, request_id_of, to_client_frame
+from protocol.codec import Codec, Malformed, OutOfBounds, request_id_of, to_client_frame
 from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
 from protocol.frames import ClientFrame, Hello, Ping, Pong, Request
 from protocol.identifiers import is_request_id
@@ -22,8 +22,25 @@ _PLATFORM_CHARACTERS: Final = 32
 _EARLY_AT_MOST: Final = 1_000
 
 
+class Talk(Protocol):
+    """What is said on one connection, from its handshake on; the messages are whole.
+
+    ``session`` is None until the peer is known.
+    """
+
+    session: Session | None
+
+    def receive(self, data: bytes, *, is_binary: bool) -> None:
+        """Take one message of the client.
+
+        Raises:
+            protocol.codec.Malformed: the bytes are no message.
+            ConnectionRefused: the connection cannot go on after this message.
+        """
+
+
 class Conversation:
-    """The messages of one connection, from its handshake on.
+    """The talk of the protocol: hello first, then requests and pings.
 
     ``session`` is None until the hello is accepted.
 
@@ -42,13 +59,11 @@ class Conversation:
         self._early: list[bytes] | None = None
         self.session: Session | None = None
 
-    def receive(self, data: bytes) -> None:
-        """Take one message of the client.
-
-        Raises:
-            protocol.codec.Malformed: the bytes are no message.
-            ConnectionRefused: the connection cannot go on after this message.
-        """
+    def receive(self, data: bytes, *, is_binary: bool) -> None:
+        """See ``Talk.receive``."""
+        if is_binary != self._codec.is_binary:
+            kind = "binary" if self._codec.is_binary else "text"
+            raise Malformed(f"{self._codec.subprotocol} is sent in {kind} frames")
         if self._early is not None:
             self._keep(data)
             return

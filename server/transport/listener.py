@@ -6,12 +6,12 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from websockets.http11 import Request as HttpRequest
 
-from protocol.codec import ValueLimits
+from protocol.codec import Codec, ValueLimits
 from protocol.errors import CloseCode, ConnectionRefused
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
@@ -21,6 +21,7 @@ from server.service.ports import Clock, Tokens
 from server.transport.accepting import open_sockets
 from server.transport.admission import Addresses, Authenticator, Gates
 from server.transport.connection import Connection
+from server.transport.conversation import Conversation, Talk
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,12 @@ _HEARTBEAT_SLOTS: Final = 50
 
 
 class Listener:
-    """All WebSocket connections of this process, and what they share."""
+    """All WebSocket connections of this process, and what they share.
+
+    Attributes:
+        converse: makes what is said on a connection whose handshake was accepted: the protocol.
+        says_bye: see ``WebSocketProtocol``; scripts/autobahn replaces both, nobody else does.
+    """
 
     def __init__(
         self,
@@ -56,6 +62,8 @@ class Listener:
         self.value_limits = ValueLimits.of(rulebook.limits)
         self.addresses = Addresses(rulebook)
         self.gates = Gates(rulebook)
+        self.converse: Callable[[Listener, Connection, Codec], Talk] = Conversation
+        self.says_bye = True
         self.is_draining = False
         self.paused: set[Connection] = set()
         self.counted: set[Connection] = set()

@@ -5,12 +5,13 @@ from typing import Final
 
 from websockets.exceptions import NegotiationError
 from websockets.frames import CloseCode as WebSocketCloseCode
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from protocol.codec import CODECS, JSON, Codec
-from protocol.errors import CLOSES, CloseCode
+from protocol.errors import CLOSES, CloseCode, ConnectionRefused
 from protocol.frames import Bye
 from server.hub.wire import framed
 
@@ -21,6 +22,12 @@ _OUR_CODES: Final[Mapping[int, CloseCode]] = {
     WebSocketCloseCode.INTERNAL_ERROR: CloseCode.INTERNAL,
 }
 
+_RFC_CODES: Final[Mapping[int, int]] = {
+    CloseCode.MALFORMED: WebSocketCloseCode.INVALID_DATA,
+    CloseCode.TOO_LARGE: WebSocketCloseCode.MESSAGE_TOO_BIG,
+    CloseCode.INTERNAL: WebSocketCloseCode.INTERNAL_ERROR,
+}
+
 _SUBPROTOCOLS: Final = [Subprotocol(name) for name in CODECS]
 
 
@@ -29,9 +36,12 @@ class WebSocketProtocol(ServerProtocol):
 
     Args:
         frame_bytes: the longest message that is taken; the next byte closes 4413.
+        says_bye: end as ``protocol.md`` (Closing) has it, with its codes and a bye before the
+            close frame; otherwise as RFC 6455 section 7.1.7 does, for its conformance suite.
     """
 
-    def __init__(self, frame_bytes: int) -> None:
+    def __init__(self, frame_bytes: int, *, says_bye: bool = True) -> None:
+        self._says_bye = says_bye
         super().__init__(
             subprotocols=_SUBPROTOCOLS,
             select_subprotocol=_select_subprotocol,
@@ -43,19 +53,49 @@ class WebSocketProtocol(ServerProtocol):
         """The codec that was negotiated; JSON for a client that named none."""
         return CODECS[self.subprotocol] if self.subprotocol else JSON
 
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a frame; a ping is not answered yet.
+
+        The library would put the pong behind what is said to later frames of the same bytes. The
+        connection answers each ping in its place, with ``pong``.
+        """
+        if frame.opcode is Opcode.PING:
+            self.events.append(frame)
+        else:
+            super().recv_frame(frame)
+
     def fail(self, code: WebSocketCloseCode | int, reason: str = "") -> None:
         """End the connection for what the peer sent.
 
-        The library's codes become the contract's (``protocol.md``, Closing), with a bye before
-        the close frame.
+        The library's codes become the contract's, with a bye before the close frame.
         """
-        ours = _OUR_CODES.get(code)
+        ours = _OUR_CODES.get(code) if self._says_bye else None
         if ours is not None and self.state is State.OPEN:
             code = ours
             if ours is CloseCode.TOO_LARGE:
                 reason = CLOSES[ours].text
             self.writes.append(framed(self.codec, Bye(code=code, reason=reason)))
         super().fail(code, reason)
+
+    def dismiss(self, why: ConnectionRefused) -> None:
+        """End an open connection for a reason of ours: a bye, then the close frame."""
+        code: int = why.code
+        if self._says_bye:
+            bye = Bye(
+                code=code,
+                reason=why.reason,
+                retry_after_ms=why.retry_after_ms,
+                error_code=why.error_code,
+            )
+            self.writes.append(framed(self.codec, bye))
+        else:
+            code = _RFC_CODES.get(code, code)
+        self.send_close(code, why.reason.encode()[:120].decode(errors="ignore"))
+
+
+def pong(ping: Frame) -> bytes:
+    """The answer to a ping, ready to write (RFC 6455 section 5.5.3)."""
+    return Frame(Opcode.PONG, ping.data).serialize(mask=False)
 
 
 def _select_subprotocol(

@@ -276,7 +276,7 @@ class Device:
 
     def _receive(self, data: bytes) -> None:
         try:
-            self._conversation.receive(data)
+            self._conversation.receive(data, is_binary=self.codec.is_binary)
         except Malformed as error:
             self.close(ConnectionRefused(CloseCode.MALFORMED, str(error)))
         except ConnectionRefused as why:

@@ -64,6 +64,24 @@ def message_bytes(wire: Wire, value: object) -> bytes:
     return frame_bytes(BINARY if wire.is_binary else TEXT, wire.pack(value))
 
 
+def take_frame(data: bytearray) -> WebSocketFrame | None:
+    """The server's frame that ``data`` begins with, taken off; None until all of it is there."""
+    if len(data) < 2:
+        return None
+    assert data[0] & 0xF0 == 0x80, "a whole frame without extensions"
+    assert data[1] & 0x80 == 0, "a server does not mask"
+    start, size = 2, data[1]
+    if size == 126:
+        start, size = 4, int.from_bytes(data[2:4])
+    elif size == 127:
+        start, size = 10, int.from_bytes(data[2:10])
+    if len(data) < start or len(data) < start + size:
+        return None
+    frame = WebSocketFrame(data[0] & 0x0F, bytes(data[start : start + size]))
+    del data[: start + size]
+    return frame
+
+
 class Peer:
     """A TCP connection to the server that reads only when it is told to.
 
@@ -153,7 +171,7 @@ class Peer:
 
     async def frame(self) -> WebSocketFrame | None:
         """The next frame, or None at the end of the connection."""
-        while (frame := self._parse()) is None:
+        while (frame := take_frame(self._buffer)) is None:
             if not await self._fill():
                 return None
         return frame
@@ -216,20 +234,3 @@ class Peer:
         self._buffer += data
         self._has_ended = not data
         return bool(data)
-
-    def _parse(self) -> WebSocketFrame | None:
-        data = self._buffer
-        if len(data) < 2:
-            return None
-        assert data[0] & 0xF0 == 0x80, "a whole frame without extensions"
-        assert data[1] & 0x80 == 0, "a server does not mask"
-        start, size = 2, data[1]
-        if size == 126:
-            start, size = 4, int.from_bytes(data[2:4])
-        elif size == 127:
-            start, size = 10, int.from_bytes(data[2:10])
-        if len(data) < start or len(data) < start + size:
-            return None
-        frame = WebSocketFrame(data[0] & 0x0F, bytes(data[start : start + size]))
-        del data[: start + size]
-        return frame
