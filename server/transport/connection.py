@@ -130,8 +130,7 @@ class Connection(asyncio.Protocol):
         """The peer has taken what it was sent."""
         self.paused_since_s = None
         self._listener.paused.discard(self)
-        if not self._transport.is_closing() and not self._listener.is_draining:
-            self._transport.resume_reading()
+        self.take_again()
         if (session := self.session) is not None:
             self._listener.catch_up.resume(session)
 
@@ -162,12 +161,19 @@ class Connection(asyncio.Protocol):
         limit = "CLOSE_MS" if self.paused_since_s is None else "SLOW_CLOSE_MS"
         self._arm(self._listener.limits[limit], self._transport.abort)
 
-    # What the listener calls.
+    # What the listener and the conversation call.
 
     def stop_taking(self) -> None:
         """Read nothing more; what was read goes on, and ``close`` still hears the peer's answer."""
         if self._phase is Phase.OPEN and not self._transport.is_closing():
             self._transport.pause_reading()
+
+    def take_again(self) -> None:
+        """Read on, unless the peer does not take what it is sent, or everything ends."""
+        is_held = self.paused_since_s is not None or self._listener.is_draining
+        if not is_held and not self._transport.is_closing():
+            self.last_received_s = self._listener.clock.monotonic_s()  # the silence was ours
+            self._transport.resume_reading()
 
     def unsent_bytes(self) -> int:
         """What the peer has not taken yet."""

@@ -123,16 +123,17 @@ class Conversation:
 
     def _keep(self, data: bytes) -> None:
         assert self._early is not None  # asked by the caller
-        most = self._listener.limits["REQUESTS_IN_FLIGHT"] or _EARLY_AT_MOST
-        if len(self._early) >= most:
-            raise ConnectionRefused(CloseCode.TOO_MANY, retry_after_ms=1000)
         self._early.append(data)
+        # The client has broken no rule yet: it waits, and what was read with this is kept too.
+        if len(self._early) >= (self._listener.limits["REQUESTS_IN_FLIGHT"] or _EARLY_AT_MOST):
+            self._sink.stop_taking()
 
     def _take_early(self) -> None:
         """The session is ready: take what came before, in order."""
         early, self._early = self._early or [], None
         for data in early:
             self._sink.receive_early(data)
+        self._sink.take_again()
 
     def _request(self, request: Request) -> None:
         caller = self._caller

@@ -241,6 +241,7 @@ class Device:
         self._unread = bytearray()
         self._read = bytearray()
         self._is_paused = False
+        self._is_held = False
         self._unsent: deque[bytes] = deque()
         self._waiting: defaultdict[str, deque[asyncio.Future[Reply]]] = defaultdict(deque)
 
@@ -273,6 +274,14 @@ class Device:
     def receive_early(self, data: bytes) -> None:
         if self.is_open:
             self._receive(data)
+
+    def stop_taking(self) -> None:
+        self._is_held = True
+
+    def take_again(self) -> None:
+        self._is_held = False
+        while self._unsent and self._may_send():
+            self._receive(self._unsent.popleft())
 
     def _receive(self, data: bytes) -> None:
         try:
@@ -341,11 +350,10 @@ class Device:
 
     def _resume(self) -> None:
         self.world.catch_up.resume(self.session)
-        while self._unsent and self._may_send():
-            self._receive(self._unsent.popleft())
+        self.take_again()
 
     def _may_send(self) -> bool:
-        return self.is_open and not self._is_paused
+        return self.is_open and not self._is_paused and not self._is_held
 
     def drop(self) -> None:
         """The connection is cut; what was not read is lost."""
