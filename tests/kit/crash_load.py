@@ -7,6 +7,7 @@ with the same id, on either device, and what was answered is now and then asked 
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
@@ -71,6 +72,7 @@ class User:
 
     Attributes:
         answers: request id -> its result.
+        told_ns: request id -> when its first result came, as ``time.monotonic_ns``.
         errors: name -> how often it was the answer.
         is_in_doubt: whether OUTCOME_UNKNOWN was answered since the server was started.
     """
@@ -85,6 +87,7 @@ class User:
         ]
         self.asked: dict[str, tuple[str, Frame]] = {}
         self.answers: dict[str, Frame] = {}
+        self.told_ns: dict[str, int] = {}
         self.errors: Counter[str] = Counter()
         self.is_in_doubt = False
         self._script = self._requests()
@@ -115,6 +118,7 @@ class User:
             self.is_in_doubt |= name == "OUTCOME_UNKNOWN"
             return False
         assert not self.is_in_doubt, "a server that does not know acknowledges nothing more"
+        self.told_ns.setdefault(reply["id"], time.monotonic_ns())
         known = self.answers.setdefault(reply["id"], reply["result"])
         assert known == reply["result"], "the first answer is the answer"
         return True
