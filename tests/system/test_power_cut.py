@@ -30,7 +30,7 @@ async def test_what_was_answered_survives_a_power_cut(data_directory: Path, tmp_
     load, trace = await traced_run(data_directory, base, SEED, 150)
     dice = random.Random(SEED)
     points = cut_points(trace)
-    chosen = [*dice.sample(points, CUTS - 1), len(trace)]
+    chosen = [*dice.choices(points, k=CUTS - 1), len(trace)]
     kept = []
     target = base
     for number, cut in enumerate(sorted(chosen)):
