@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
 import secrets
 import signal
 import ssl
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -18,6 +19,7 @@ from server.config import Settings
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
+from server.service.ports import Store
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
@@ -25,6 +27,9 @@ from server.transport.admin import AdminListener
 from server.transport.admission import Authenticator
 
 log = logging.getLogger(__name__)
+
+_CLOSE_S: Final = 3.0
+"""More than the writer waits for a lock on the database."""
 
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long the loop may keep the interpreter from the writer thread, which needs it for little."""
@@ -45,12 +50,12 @@ class Server:
         self._node = node
         self._admin = AdminListener()
         self._is_asked_to_stop = asyncio.Event()
-        self._is_asked_again = asyncio.Event()
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit status: 0 after a drain, else 1.
 
-        A second signal ends the drain at once. What was answered is stored all the same.
+        A second signal ends the process where it is, with status 1. What was answered is stored
+        all the same.
         """
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -60,15 +65,17 @@ class Server:
             await self._start()
             has_failed = not await _first(self._is_asked_to_stop.wait(), self._node.failed())
             self._admin.is_ready = False
-            has_drained = await _first(self._node.drain(), self._is_asked_again.wait())
+            await self._node.drain()
         finally:
             await self._node.stop()
             await self._admin.stop()
-        return 0 if has_drained and not has_failed else 1
+        return 1 if has_failed else 0
 
     def _on_signal(self) -> None:
-        asked = self._is_asked_to_stop
-        (self._is_asked_again if asked.is_set() else asked).set()
+        if self._is_asked_to_stop.is_set():
+            log.warning("a second signal: ending without the rest of the drain")
+            _end_now()
+        self._is_asked_to_stop.set()
 
     async def _start(self) -> None:
         tls = _tls_context(self._settings)
@@ -128,7 +135,23 @@ async def serve(settings: Settings) -> int:
         )
         return await Server(settings, node).run()
     finally:
-        await store.close()
+        await _close(store, max(_CLOSE_S, settings.limits["DRAIN_MS"] / 1000))
+
+
+async def _close(store: Store, within_s: float) -> None:
+    """Close the store, or end the process if a disk that hangs holds that up."""
+    closing = asyncio.ensure_future(store.close())
+    await asyncio.wait([closing], timeout=within_s)
+    if not closing.done():
+        log.critical("the store hangs: ending without it; nothing that was answered is lost")
+        _end_now()
+    closing.result()
+
+
+def _end_now() -> NoReturn:
+    """End the process whatever its threads do; what was logged is written first."""
+    logging.shutdown()
+    os._exit(1)
 
 
 async def _first(wanted: Awaitable[object], other: Awaitable[object]) -> bool:

@@ -125,6 +125,11 @@ class ServerProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send the running process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def wait(self, within_s: float = END_S) -> int:
         """Wait for its end; returns the exit status."""
         process = self._process
