@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from protocol.vocabulary import GroupType
-from scripts.loadgen.early import SILENT_CHANGES, has_tips
+from scripts.loadgen.early import PROFILE_CHANGED, SILENT_CHANGES, has_tips
 from scripts.loadgen.membership import (
     COMING,
     GOING,
@@ -119,6 +119,10 @@ def _notices_of(outcome: Outcome, *, is_told: bool) -> Iterator[tuple[str, str]]
         is_told: whether a tip tells the group; if none does, the actor's own devices have to
             learn of it otherwise (section 2, last paragraph).
     """
+    if outcome.kind is Kind.MUTE:
+        yield from ((user_id, PROFILE_CHANGED) for user_id in outcome.target_ids)
+        if not is_told:
+            yield outcome.user_id, PROFILE_CHANGED
     came, went = comings_and_goings(outcome)
     own = {Kind.CREATE: "group_created", Kind.JOIN: "joined", Kind.QUIT: "quit"}.get(outcome.kind)
     for user_id in came:

@@ -19,6 +19,9 @@ _TIPS: Final[Mapping[Kind, str]] = {
     Kind.KICK: "member_kicked",
     Kind.QUIT: "member_quit",
 }
+PROFILE_CHANGED: Final = "member_profile_changed"
+"""A mute: the tip where there is one, and a notice to the actor where there is none."""
+
 SILENT_CHANGES: Final = frozenset({"group_profile_changed", "member_invited", "member_kicked"})
 """Notices by which the actor's own devices learn of what no tip tells. ``groups.md`` says that
 they do (section 2, last paragraph), and leaves open by which of them."""
@@ -35,6 +38,8 @@ def missing_own_events(
         is_there = any(entry.mark == outcome.mark for entry in mine)
         return () if is_there else ("message",)
     wanted = []
+    if outcome.kind is Kind.MUTE:
+        wanted.append(PROFILE_CHANGED)
     if outcome.kind in _NOTICES and not _changed_nothing(outcome):
         wanted.append(_NOTICES[outcome.kind])
     if outcome.kind in _TIPS and not _changed_nothing(outcome):

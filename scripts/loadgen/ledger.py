@@ -91,6 +91,7 @@ class Ledger:
         self._sent = sent
         self.entries: list[Entry] = []
         self.altered: list[str] = []
+        self._noted = 0
         self._frames: dict[bytes, News] = {}
         self._by_place: dict[tuple[bool, str, int], Entry] = {}
         self._by_content: dict[bytes, Entry] = {}
@@ -156,7 +157,7 @@ class Ledger:
         mark = data.get("custom_data", "") if event["kind"] == "message" else ""
         users: Sequence[str] = data.get("user_ids", ())
         entry = Entry(
-            index=len(self.entries),
+            index=self._noted,
             log=log,
             is_inbox=is_inbox,
             number=number,
@@ -168,6 +169,7 @@ class Ledger:
             message_id=event.get("message_id") or "",
         )
         self.entries.append(entry)
+        self._noted += 1
         if entry.mark is not None:
             entry.sent_s, body = self._sent.get(entry.mark, (0.0, b""))
             if body != canonical(data["body"]):

@@ -22,6 +22,7 @@ class Kind(enum.StrEnum):
     INVITE = "invite"
     KICK = "kick"
     QUIT = "quit"
+    MUTE = "mute"
     DISBAND = "disband"
     READ = "read"
     WRONG = "wrong"

@@ -331,6 +331,8 @@ class Player:
         for name in ("user_ids", "at_user_ids"):
             if name in params:
                 params[name] = [people[user].user_id for user in params[name]]
+        if "user_id" in params:
+            params["user_id"] = people[params["user_id"]].user_id
         if "members" in params:
             params["members"] = [
                 {**member, "user_id": people[member["user_id"]].user_id}

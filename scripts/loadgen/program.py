@@ -10,6 +10,7 @@ from typing import Final
 
 from scripts.common.process import raise_open_files
 from scripts.common.target import OwnServer, Target, Trouble, own_server, read_key
+from scripts.common.terminal import Progress
 from scripts.loadgen.device import Lost
 from scripts.loadgen.oracle import judge
 from scripts.loadgen.report import report
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     )
     raise_open_files()
+    progress = Progress(plan.message_count, "messages")
     try:
         with _server(options) as (target, server):
             manner = Manner(
@@ -52,13 +54,15 @@ def main(arguments: Sequence[str]) -> int:
                 seconds=options.seconds,
             )
             try:
-                played, record = asyncio.run(run(plan, target, server, manner))
+                playing = run(plan, target, server, manner, progress.show)
+                played, record = asyncio.run(playing)
             except Lost as error:
                 log = f"; its log ends:\n{server.log_tail()}" if server is not None else ""
                 raise Trouble(f"the server is gone: {error}{log}") from error
     except Trouble as error:
         sys.stderr.write(f"load: {error}\n")
         return 2
+    progress.end()
     findings = judge(record)
     sys.stdout.write(report(played, record, findings) + "\n")
     return 1 if findings else 0

@@ -19,6 +19,7 @@ _NAMES = {
     Kind.INVITE: "invitations",
     Kind.KICK: "removals",
     Kind.QUIT: "departures",
+    Kind.MUTE: "mutes, begun and ended",
     Kind.DISBAND: "groups disbanded",
     Kind.READ: "lists and histories read",
     Kind.WRONG: "requests against the rules",

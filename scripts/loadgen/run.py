@@ -3,13 +3,13 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from protocol.vocabulary import GroupType
 from scripts.common.target import OwnServer, Target
-from scripts.common.terminal import Progress
 from scripts.loadgen.device import Device
 from scripts.loadgen.early import has_tips
 from scripts.loadgen.ledger import Ledger
@@ -37,9 +37,16 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(
-    plan: Plan, target: Target, server: OwnServer | None, manner: Manner
+    plan: Plan,
+    target: Target,
+    server: OwnServer | None,
+    manner: Manner,
+    on_progress: Callable[[int], None] = lambda _messages: None,
 ) -> tuple[Played, Record]:
     """Play ``plan`` and return what is to be judged.
+
+    Args:
+        on_progress: called with the number of messages answered.
 
     Raises:
         Lost: a device cannot connect.
@@ -49,7 +56,6 @@ async def run(
     # Nobody of an earlier run on the same server is met.
     prefix = f"load-{secrets.token_hex(3)}-"
     stage = Stage(plan, target, ledger, prefix=prefix, admin=manner.admin, seed=manner.seed)
-    progress = Progress(plan.message_count, "messages")
     player = Player(
         plan,
         stage,
@@ -59,12 +65,11 @@ async def run(
         in_flight=manner.in_flight,
         rate=manner.rate,
         deadline_s=time.monotonic() + manner.seconds,
-        on_progress=progress.show,
+        on_progress=on_progress,
     )
     await stage.connect_all()
     load_cpu_s, server_cpu_s = time.process_time(), server.cpu_s if server else 0.0
     await player.play()
-    progress.end()
     views = await _look_at_the_end(stage, player)
     await _wait_for_tails(stage, player)
     played = Played(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from protocol.errors import ErrorCode
 from protocol.vocabulary import GroupType
 from scripts.loadgen.bodies import body
 from scripts.loadgen.mistakes import mistake
@@ -29,6 +30,8 @@ _TYPES: Final = (
 
 _INITIAL: Final = 100
 _ADMINS: Final = 2
+_ADMIN: Final = 2
+"""The rank of an admin."""
 _FIRST: Final = 0.8
 """This share of the groups is there before the first message."""
 
@@ -87,6 +90,7 @@ class _Writer:
             self._invite,
             self._kick,
             self._quit,
+            self._mute,
             self._disband,
         )
 
@@ -237,6 +241,39 @@ class _Writer:
         if user is not None and len(group.members) > 2:
             group.leave(user)
             self._add(Kind.QUIT, user, group, "quit_group")
+
+    def _mute(self, group: Group) -> None:
+        """Somebody is silenced, tries to speak, and is let speak again."""
+        random, people = self._random, self._people
+        actor = people.one([user for user in group.members if group.rank(user) >= _ADMIN])
+        if group.is_room or group.type is GroupType.WORK or actor is None:
+            return
+        lower = [user for user in group.members if group.rank(user) < group.rank(actor)]
+        target = random.choice(lower) if lower else None
+        if target is None or not people.active(target):
+            return
+
+        def update(mute_s: int) -> None:
+            self._add(
+                Kind.MUTE,
+                actor,
+                group,
+                "update_member",
+                targets=(target,),
+                params={"user_id": target, "mute_s": mute_s},
+            )
+
+        update(random.randint(3_600, 86_400))
+        self._add(
+            Kind.WRONG,
+            target,
+            group,
+            "send_message",
+            params={"body": body(random)},
+            expects=Expects.REFUSED,
+            code=ErrorCode.MUTED,
+        )
+        update(0)
 
     def _disband(self, group: Group) -> None:
         """Rarely, and another group is founded instead."""

@@ -1,0 +1,1 @@
+"""scripts/soak: hours of mixed load on one server; memory, files and every delivery are watched."""
