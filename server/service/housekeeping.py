@@ -46,6 +46,8 @@ class Housekeeping:
         self._clock = clock
         self._on_trimmed = on_trimmed
         self._shard = shard
+        self._started_ms = clock.now_ms()
+        self._started_s = clock.monotonic_s()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -62,7 +64,7 @@ class Housekeeping:
         Raises:
             Unavailable, OutcomeUnknown: from the store.
         """
-        now_ms = self._clock.now_ms()
+        now_ms = self._now_ms()
         limit = self._rulebook.limit
         request_ms, history_ms = limit("REQUEST_ID_MS"), limit("HISTORY_MS")
         handled_ms, idle_ms = limit("HANDLED_MS"), limit("IDLE_GROUP_MS")
@@ -77,6 +79,11 @@ class Housekeeping:
                     self._executor.forget_rows()
         if idle_ms is not None:
             await self._recycle(now_ms - idle_ms)
+
+    def _now_ms(self) -> int:
+        """What ages are counted from: a wall clock that jumps ahead makes nothing old."""
+        passed_s = self._clock.monotonic_s() - self._started_s
+        return min(self._clock.now_ms(), self._started_ms + int(passed_s * 1000))
 
     async def _recycle(self, before_ms: int) -> None:
         for group_id in await self._store.idle_groups(before_ms, _RECYCLED_AT_ONCE):

@@ -8,6 +8,7 @@ directory that has lost its database is refused instead of served as a new one.
 import os
 import secrets
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -87,9 +88,9 @@ def _open_checked(path: Path) -> sqlite3.Connection:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise StoreRefused(f"{path} is no SQLite database; {_RESTORE}")
+    _look_at(path)
     connection = connect(path)
     try:
-        _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES:d}")
@@ -99,10 +100,21 @@ def _open_checked(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
-    except StoreRefused:
-        connection.close()
-        raise
     return connection
+
+
+def _look_at(path: Path) -> None:
+    """Check what is there by a connection that cannot write.
+
+    The last writer to close a database merges its log into it and removes the log. Whoever has to
+    repair a damaged one needs both as they are.
+    """
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+            _check(connection, path)
+    except sqlite3.Error as error:
+        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,5 +1,6 @@
 """One process per data directory: a lock that the kernel lets go of when its holder dies."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -35,8 +36,10 @@ class DirectoryLock:
                 f"{directory} is in use by another server (process {holder}); "
                 "stop that one first, or choose another data directory"
             ) from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
+        # It is for people; a disk that takes nothing refuses by itself what needs it to.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Let go. May be called twice."""

@@ -36,6 +36,11 @@ class FakeClock:
         self._now_ms += ms
         self._monotonic_ms += ms
 
+    def jump_ahead(self, ms: int) -> None:
+        """The wall clock shows more, and no time has passed."""
+        assert ms >= 0
+        self._now_ms += ms
+
 
 class FakeTokens:
     """Counts, in the letters that tokens are made of: a later one sorts behind an earlier one."""

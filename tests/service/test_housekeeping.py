@@ -66,6 +66,26 @@ async def test_request_ids_are_forgotten_after_their_day(world: World) -> None:
     assert second["group"]["group_id"] != first["group"]["group_id"]
 
 
+async def test_a_clock_that_jumps_ahead_makes_nothing_old(store: Store) -> None:
+    """Fault F11: what was said a second ago is not a week old because the clock says so."""
+    limits = {"IDLE_GROUP_MS": DAY_MS}
+    async with world_on(store, rulebook_with(limits)) as world:
+        keeper = housekeeping(world)
+        alice = await world.online("alice")
+        await alice.call("create_group", request_id="r", type="Work", name="x", group_id="g")
+        await alice.say("g", "young")
+        early = alice.cursor
+        world.clock.jump_ahead(100 * DAY_MS)
+        await keeper.step()
+        assert await world.store.replay(RequestKey("alice", "r")) is not None
+        again = await world.online("alice", "d2", cursor=early)
+        assert again.welcome.resume is Resume.RESUMED
+        assert len((await alice.call("list_joined_groups"))["groups"]) == 1
+        world.clock.advance(8 * DAY_MS)
+        await keeper.step()
+        assert await world.store.replay(RequestKey("alice", "r")) is None
+
+
 async def test_a_group_that_nobody_uses_is_recycled_where_configured(store: Store) -> None:
     async with world_on(store, rulebook_with({"IDLE_GROUP_MS": DAY_MS})) as world:
         alice, bob = await world.online("alice"), await world.online("bob")

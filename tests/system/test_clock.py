@@ -1,0 +1,78 @@
+"""The machine's wall clock jumps while the server works and between two runs: fault F11.
+
+Order, numbers, request ids, rates and pings do not depend on it; times in the logs never go back
+within a run.
+"""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kit.faults import Faults
+from tests.kit.server_process import ServerProcess
+from tests.kit.system_device import Device, Frame, text
+
+pytestmark = pytest.mark.usefixtures("shim")
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+TOKEN_S = 3 * 86_400
+
+JUMPS = (-HOUR_MS, DAY_MS, 0, -DAY_MS)
+
+
+async def device_of(server: ServerProcess, user_id: str, cursor: str | None = None) -> Device:
+    """A device whose token outlives the jumps; the hello is judged by the shown time."""
+    device = await Device.open(server.ws)
+    token = server.token(user_id, now_s=int(time.time()) - TOKEN_S, expire_s=2 * TOKEN_S)
+    await device.hello(user_id, token, cursor=cursor)
+    return device
+
+
+async def log_of(device: Device) -> list[Frame]:
+    page = await device.call("list_messages", group_id="g", after_seq=0)
+    events: list[Frame] = page["events"]
+    return events
+
+
+async def test_a_clock_that_jumps(data_directory: Path) -> None:
+    faults = Faults(data_directory)
+    limits = {"HEARTBEAT_MS": 400, "REQUESTS_PER_S": 50, "REQUESTS_BURST": 100}
+    with ServerProcess(data_directory, limits=limits, env=faults.env) as server:
+        alice = await device_of(server, "alice")
+        group = {"group_id": "g", "type": "Public", "name": "g"}
+        await alice.call("create_group", request_id="made", **group)
+        for number, jump in enumerate(JUMPS):
+            faults.shift_clock(jump)
+            first = await alice.call("send_message", request_id=f"r{number}", **says(number))
+            again = await alice.call("send_message", request_id=f"r{number}", **says(number))
+            assert again == first
+            assert first["seq"] == number + 1
+            # Two beats of the server come as if nothing had happened.
+            await (await alice.connection.ping())
+        entries = await log_of(alice)
+        times = [entry["time_ms"] for entry in entries]
+        assert times == sorted(times)
+        assert max(times) - min(times) >= DAY_MS - HOUR_MS, "the jumps were seen"
+        assert not alice.is_closed
+        assert server.trouble() == []
+        cursor = alice.cursor
+        alice.drop()
+
+        # A restart while the clock shows a time before what is in the log.
+        assert server.stop() == 0
+        server.start()
+        alice = await device_of(server, "alice", cursor)
+        assert alice.frames[0]["resume"] == "resumed"
+        last = await alice.call("send_message", request_id="last", **says(len(JUMPS)))
+        assert last["seq"] == len(JUMPS) + 1
+        again = await alice.call("send_message", request_id="r0", **says(0))
+        assert again["seq"] == 1, "ids are remembered across the restart and the jump"
+        assert [entry["seq"] for entry in await log_of(alice)] == list(range(1, last["seq"] + 1))
+        await alice.close()
+        server.assert_sound()
+
+
+def says(number: int) -> Frame:
+    return {"group_id": "g", "body": text(str(number))}
