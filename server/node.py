@@ -11,12 +11,11 @@ import ssl
 from collections.abc import Mapping
 from typing import Final
 
-from protocol.commands import QuitGroup
 from protocol.limits import LIMITS
-from server.domain.model import Actor
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
+from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
 from server.service.housekeeping import Housekeeping
@@ -98,7 +97,7 @@ class Node:
             on_trimmed=self.hub.raise_floor,
             shard=SHARD,
         )
-        self.hub.on_parted = self._part
+        self.hub.on_parted = Departures(self._executor, self.hub.rooms.forget_parting).part
 
     def start(self) -> None:
         """Begin to work; nothing comes in before ``listen``."""
@@ -145,12 +144,6 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         await self._catch_up.stop()
-
-    def _part(self, user_id: str, group_id: str) -> None:
-        """A dropped connection leaves what stores no membership (``groups.md`` section 1)."""
-        self._executor.submit(
-            QuitGroup(group_id=group_id), Actor(user_id), None, b"", lambda _result, _refused: None
-        )
 
 
 def _welcome_limits(limits: Mapping[str, int]) -> dict[str, int]:

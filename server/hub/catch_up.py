@@ -6,7 +6,7 @@ is read, and what is committed while the last page is being read is held and rel
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from protocol.errors import CloseCode, ConnectionRefused
@@ -18,7 +18,7 @@ from server.hub.hub import Hub
 from server.hub.rooms import Feed
 from server.hub.session import Mode, Session
 from server.hub.wire import PageLimits, event_pages, page_frame
-from server.service.ports import Clock, OutcomeUnknown, Store, Unavailable
+from server.service.ports import Clock, Committed, Missed, OutcomeUnknown, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,8 @@ class CatchUp:
             raise
         if session.is_gone():
             return
-        for position, events in event_pages(session.codec, missed.entries, self._page):
+        entries = _with_endings(missed, feed, session.position)
+        for position, events in event_pages(session.codec, entries, self._page):
             cursor = cursor_text(self._hub.heads.epoch, position)
             session.put(page_frame(session.codec, events, cursor))
         session.position = missed.until
@@ -181,3 +182,16 @@ class CatchUp:
         self._hub.mark_dirty(session)
         # The write must happen before the next page is read: it may find the peer slow.
         session.flush()
+
+
+def _with_endings(missed: Missed, feed: Feed, after: int) -> Sequence[Committed]:
+    """What was missed after ``after``, with the ends of rooms of which only the hub knows."""
+    told = {committed.position for committed in missed.entries}
+    more = [
+        ending
+        for ending in feed.endings
+        if after < ending.position <= missed.until and ending.position not in told
+    ]
+    if not more:
+        return missed.entries
+    return sorted((*missed.entries, *more), key=lambda committed: committed.position)

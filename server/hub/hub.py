@@ -90,6 +90,7 @@ class Hub:
             else:
                 self.rooms.part(user_id, entry.group_id)
         if entry.closes:
+            self.rooms.note_ending(item)
             self.rooms.close_group(entry.group_id, item.position)
         if entry.event == Notice.RECEIVE_OPTION_CHANGED and entry.inbox_of is not None:
             discards = entry.data.receive_option is ReceiveOption.DISCARD

@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Final
 
 from server.hub.session import Session
-from server.service.ports import Followed
+from server.service.ports import Committed, Followed
+
+MOST_ENDINGS: Final = 64
+"""How many ends of rooms are kept for the devices of a user that are away or slow."""
 
 
 class Loading:
@@ -27,12 +31,16 @@ class Feed:
 
     ``groups`` are those of which the user is a stored member; ``participates_since_ms`` those
     without stored membership; ``discards`` those whose messages the user does not want.
-    ``loading`` is there until the groups have been read from the store. One of these is kept for
-    each connected user, so what is mostly empty takes little: dictionaries instead of sets.
+    ``loading`` is there until the groups have been read from the store. ``endings`` are the last
+    entries of groups without stored membership in which the user took part: the store does not
+    know that they are for this user, and a device that catches up gets them from here. One of
+    these is kept for each connected user, so what is mostly empty takes little: dictionaries
+    instead of sets.
     """
 
     __slots__ = (
         "discards",
+        "endings",
         "groups",
         "loaded_position",
         "loading",
@@ -47,6 +55,7 @@ class Feed:
         self.groups: dict[str, None] = {}
         self.discards: frozenset[str] = frozenset()
         self.participates_since_ms: dict[str, int] = {}
+        self.endings: tuple[Committed, ...] = ()
         self.loaded_position = 0
         self.loading: Loading | None = Loading()
 
@@ -209,6 +218,16 @@ class Rooms:
             if group_id not in feed.groups:
                 feed.forget(group_id)
             self._drop(group_id, feed)
+
+    def forget_parting(self, user_id: str, group_id: str) -> None:
+        """No ``part`` will come of a user who has lost the connection to this group."""
+        self._parting_since_ms.pop((user_id, group_id), None)
+
+    def note_ending(self, ending: Committed) -> None:
+        """A group ends with this entry: kept for those whose membership is not stored."""
+        for feed in self._followers.get(ending.entry.group_id, ()):
+            if ending.entry.group_id not in feed.groups:
+                feed.endings = (*feed.endings, ending)[-MOST_ENDINGS:]
 
     def close_group(self, group_id: str, position: int) -> None:
         """The group ended at ``position``: nobody follows it any more."""

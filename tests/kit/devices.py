@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from protocol.codec import JSON, Codec, Malformed, ValueLimits
-from protocol.commands import QuitGroup
 from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
 from protocol.events import Event
 from protocol.frames import Bye, Events, Hello, Pong, Reply, Request, ServerFrame, Welcome
 from protocol.limits import LIMITS, default_limits
 from protocol.results import ErrorBody
-from server.domain.model import Actor
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
 from server.hub.session import Mode, Session
 from server.hub.wire import framed
+from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
 from server.service.ports import Committed, Heads, Store
@@ -91,7 +90,7 @@ class World:
             },
             shard=SHARD,
         )
-        self.hub.on_parted = self._part
+        self.hub.on_parted = Departures(self.executor, self.hub.rooms.forget_parting).part
         self.devices: list[Device] = []
         self.request_ids = (f"q{number}" for number in itertools.count(1))
         # What a conversation asks of the listener that it came by.
@@ -103,11 +102,6 @@ class World:
 
     def _fail(self) -> None:
         self.fatal += 1
-
-    def _part(self, user_id: str, group_id: str) -> None:
-        self.executor.submit(
-            QuitGroup(group_id=group_id), Actor(user_id), None, b"", lambda _result, _refused: None
-        )
 
     def connect(
         self,
