@@ -280,14 +280,15 @@ class Stage:
         for told in entries:
             seen_by = self._visibility.take(told)
             for client in self.clients.values():
-                if client.device is None or not client.device.is_open:
-                    continue
                 name = name_of_entry(told)
-                if seen_by.get(client.user_id, False):
-                    client.expected.append(name)
-                elif client.user_id not in seen_by and self._is_chatrooms(told):
-                    # Who takes part is stored nowhere; they are told best effort.
+                if client.user_id not in seen_by and self._is_chatrooms(told):
+                    # Who takes part is stored nowhere; they are told best effort, also a device
+                    # that is away while another one of the user's takes part.
                     client.optional.add(name)
+                elif client.device is None or not client.device.is_open:
+                    continue
+                elif seen_by.get(client.user_id, False):
+                    client.expected.append(name)
         self._visibility.note_options(tables)
         assert_books_are_right(tables, self._ownerless, LIMITS)
         await self._check_law(acts)
