@@ -57,11 +57,14 @@ def _only_known(frame: Mapping[str, object]) -> dict[str, object]:
     events = known.get("events")
     if known["type"] == Events.__struct_config__.tag and isinstance(events, list):
         known["events"] = [event for event in events if _is_known_kind(event)]
-    if known["type"] == Welcome.__struct_config__.tag and known.get("reason") not in {*ResetReason}:
+    if known["type"] == Welcome.__struct_config__.tag and known.get("reason") not in [*ResetReason]:
         known["reason"] = None
     return known
 
 
 def _is_known_kind(event: object) -> bool:
-    """Whether an event is one for this version; what is no map is left for the codec to refuse."""
-    return not isinstance(event, dict) or event.get("kind") in {*EventKind}
+    """Whether an event is one for this version; what is no map is left for the codec to refuse.
+
+    The kind may be anything that a codec has, a map too: it need not be hashable.
+    """
+    return not isinstance(event, dict) or event.get("kind") in [*EventKind]

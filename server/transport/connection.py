@@ -104,11 +104,12 @@ class Connection(asyncio.Protocol):
         """Bytes from the peer."""
         self.last_received_s = self._listener.clock.monotonic_s()
         self._ws.receive_data(data)
-        for event in self._ws.events_received():
-            if isinstance(event, HttpRequest):
-                self._handshake(event)
-            elif isinstance(event, Frame):
-                self._frame(event)
+        while events := self._ws.events_received():  # the handshake brings forth more of them
+            for event in events:
+                if isinstance(event, HttpRequest):
+                    self._handshake(event)
+                elif isinstance(event, Frame):
+                    self._frame(event)
         self._send_protocol_data()
 
     def eof_received(self) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from websockets.exceptions import NegotiationError
 from websockets.frames import CloseCode as WebSocketCloseCode
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -28,6 +29,11 @@ _RFC_CODES: Final[Mapping[int, int]] = {
     CloseCode.INTERNAL: WebSocketCloseCode.INTERNAL_ERROR,
 }
 
+_END_OF_HEAD: Final = b"\r\n\r\n"
+
+_MOST_HEAD_BYTES: Final = 16 * 1024
+"""Of an HTTP request: a handshake has a few hundred bytes, and cookies of 4 KiB at most."""
+
 _SUBPROTOCOLS: Final = [Subprotocol(name) for name in CODECS]
 
 
@@ -42,6 +48,9 @@ class WebSocketProtocol(ServerProtocol):
 
     def __init__(self, frame_bytes: int, *, says_bye: bool = True) -> None:
         self._says_bye = says_bye
+        self._head_bytes = 0
+        self._head_tail = b""
+        self._behind_head: bytes | bytearray = b""
         super().__init__(
             subprotocols=_SUBPROTOCOLS,
             select_subprotocol=_select_subprotocol,
@@ -52,6 +61,37 @@ class WebSocketProtocol(ServerProtocol):
     def codec(self) -> Codec:
         """The codec that was negotiated; JSON for a client that named none."""
         return CODECS[self.subprotocol] if self.subprotocol else JSON
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Take bytes; those behind the HTTP request wait until ``send_response`` has answered it.
+
+        The library would read them at once, and end a connection that it has not opened yet.
+        """
+        if self.state is State.CONNECTING and not self.eof_sent:
+            data = self._head_of(data)
+        super().receive_data(data)
+
+    def _head_of(self, data: bytes | bytearray) -> bytes | bytearray:
+        """What of ``data`` still belongs to the request (RFC 9112 section 2.1)."""
+        seen = self._head_tail + data
+        end = seen.find(_END_OF_HEAD)
+        if end >= 0:
+            length = end + len(_END_OF_HEAD) - len(self._head_tail)
+            data, self._behind_head = data[:length], data[length:]
+        self._head_tail = bytes(seen[1 - len(_END_OF_HEAD) :])
+        self._head_bytes += len(data)
+        if self._head_bytes > _MOST_HEAD_BYTES:
+            text = f"The request's head exceeds {_MOST_HEAD_BYTES} bytes.\n"
+            self.send_response(self.reject(431, text))
+            return b""
+        return data
+
+    def send_response(self, response: Response) -> None:
+        """Answer the request, then take what came behind it."""
+        super().send_response(response)
+        behind, self._behind_head = self._behind_head, b""
+        if behind and response.status_code == 101:
+            self.receive_data(behind)
 
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame; a ping is not answered yet.

@@ -141,7 +141,10 @@ class BytePeer:
     def send(self, data: bytes) -> None:
         """Bytes that the server reads in one piece, now or once it reads again."""
         self.unsent.append(data)
-        while self.unsent and not self.transport.is_reading_paused and not self.is_gone:
+        while self.unsent and not self.transport.is_reading_paused:
+            if self.transport.is_closing():
+                self.unsent.clear()
+                return
             self.connection.data_received(self.unsent.pop(0))
 
     def send_cut(self, data: bytes, sizes: Sequence[int]) -> None:

@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing; the program is scripts/fuzz."""
