@@ -22,8 +22,8 @@ EXIT_S: Final = 5.0
 """A server that cannot trust its store any more has ended within this."""
 
 _KILLED: Final = -9
-_ENOUGH: Final = 60
-"""Replies after which a harm that has not been met is not waited for any longer."""
+_REPLIES_AFTERWARDS: Final = 40
+"""Or refusals: how long a harm that was met and survived is watched."""
 
 _WAYS: Final = {KILL_BEFORE: "kill before", KILL_AFTER: "kill after", KILL_HALFWAY: "kill in"}
 
@@ -33,7 +33,7 @@ class Harm:
     """What happens from the call number ``after + 1`` of ``kind`` on; see ``Faults.set``.
 
     ``is_killed_at_doubt``: kill -9 as soon as somebody is told OUTCOME_UNKNOWN, so that the
-    process cannot tidy up.
+    process cannot tidy up. ``replies``: after so many a harm that was not met is not waited for.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class Harm:
     times: int | None = None
     suffix: str = ""
     is_killed_at_doubt: bool = False
+    replies: int = 60
 
     def __str__(self) -> str:
         what = _WAYS.get(self.action) or errno.errorcode[self.action]
@@ -96,26 +97,27 @@ async def storm(
 
 async def _meet(harm: Harm, server: ServerProcess, load: Load, faults: Faults) -> str:
     """Do it, and return how it ended when everybody is back and answered."""
-    errors, enough = load.errors, load.replies + _ENOUGH
+    errors, enough = load.errors, load.replies + harm.replies
     faults.clear()
     faults.set(harm.kind, harm.action, after=harm.after, times=harm.times, suffix=harm.suffix)
     load.begin()
 
     def is_over() -> bool:
+        nonlocal enough
+        if faults.seen(harm.kind) > harm.after:
+            enough = min(enough, load.replies + _REPLIES_AFTERWARDS)
         doubts = load.errors["OUTCOME_UNKNOWN"] - errors["OUTCOME_UNKNOWN"]
         refusals = load.errors["UNAVAILABLE"] - errors["UNAVAILABLE"]
-        return (
-            load.replies >= enough
-            or refusals >= _ENOUGH
-            or (harm.is_killed_at_doubt and doubts > 0)
-        )
+        is_to_die = harm.is_killed_at_doubt and doubts > 0
+        return is_to_die or load.replies >= enough or refusals >= _REPLIES_AFTERWARDS
 
     has_lasted = await load.until(is_over)
     told = sorted(load.errors - errors)
     if has_lasted and not harm.is_killed_at_doubt and server.is_running:
+        was_met = faults.seen(harm.kind) > harm.after
         faults.clear()
         await load.pause()
-        return " ".join(["served on", *told])
+        return " ".join(["served on" if was_met else "not met", *told])
     if has_lasted and harm.is_killed_at_doubt and server.is_running:
         server.kill()
         status = _KILLED
@@ -132,34 +134,48 @@ async def _meet(harm: Harm, server: ServerProcess, load: Load, faults: Faults) -
     return " ".join([f"ended {status}", *told])
 
 
-def failing_syncs(most: int, step: int = 1) -> list[Harm]:
+def failing_syncs(places: Iterable[int]) -> list[Harm]:
     """The k-th sync fails, once or from then on, and the process may live on or not."""
     return [
         Harm(SYNC, errno.EIO, after=k, times=times, is_killed_at_doubt=is_killed)
-        for k in range(0, most, step)
+        for k in places
         for times in (1, None)
         for is_killed in (False, True)
     ]
 
 
-def kills(most_writes: int, most_syncs: int, step: int = 1) -> list[Harm]:
-    """The process dies before, in or after the k-th write, and before or after the k-th sync."""
+def failing_writes(places: Iterable[int]) -> list[Harm]:
+    """The k-th write fails, once or from then on, with all that a disk may say."""
     return [
-        Harm(kind, way, after=k)
-        for kind, most, ways in (
-            (WRITE, most_writes, (KILL_BEFORE, KILL_HALFWAY, KILL_AFTER)),
-            (SYNC, most_syncs, (KILL_BEFORE, KILL_AFTER)),
-        )
-        for k in range(0, most, step)
-        for way in ways
+        Harm(WRITE, number, after=k, times=times)
+        for k in places
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
+        for times in (1, None)
     ]
 
 
-def failing_writes(most: int, step: int = 1) -> list[Harm]:
-    """The k-th write fails, for good or once, with all that a disk may say."""
+def deaths(places: Iterable[int]) -> list[Harm]:
+    """The process dies before, in or after the k-th write, and before or after the k-th sync."""
     return [
-        Harm(WRITE, number, after=k, times=times)
-        for k in range(0, most, step)
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
-        for times in (1, None)
+        Harm(kind, way, after=k)
+        for k in places
+        for kind, way in (
+            *((WRITE, way) for way in (KILL_BEFORE, KILL_HALFWAY, KILL_AFTER)),
+            *((SYNC, way) for way in (KILL_BEFORE, KILL_AFTER)),
+        )
+    ]
+
+
+def harmed_checkpoints(places: Iterable[int]) -> list[Harm]:
+    """The same while the log is copied into the database, which it is after 16 MB."""
+    return [
+        Harm(kind, action, after=k, times=1, suffix="muster.db", replies=10_000)
+        for k in places
+        for kind, action in (
+            (WRITE, KILL_HALFWAY),
+            (WRITE, errno.EIO),
+            (WRITE, errno.ENOSPC),
+            (SYNC, KILL_BEFORE),
+            (SYNC, errno.EIO),
+        )
     ]

@@ -1,0 +1,1 @@
+"""Harm done to real servers, over and over, and a table of what they made of it."""
