@@ -58,7 +58,7 @@ async def test_a_clock_that_jumps(data_directory: Path) -> None:
         assert not alice.is_closed
         assert server.trouble() == []
         cursor = alice.cursor
-        alice.drop()
+        await alice.close()
 
         # A restart while the clock shows a time before what is in the log.
         assert server.stop() == 0

@@ -23,7 +23,7 @@ from tests.kit.system_peer import PING, PONG, Peer, frame_bytes
 from tests.system.conftest import Connect
 from tests.system.test_command_line import locked_database
 
-HEARTBEAT_MS = 400
+HEARTBEAT_MS = 250
 SEED = 20_251_125
 MESSAGES = 40
 
@@ -104,7 +104,7 @@ async def test_sigterm_under_load_loses_nothing(data_directory: Path) -> None:
         load = Load(server, random.Random(SEED))
         await load.connect()
         await load.create_groups()
-        for _ in range(4):
+        for _ in range(3):
             await load.run_until(60)
             server.terminate()
             await load.after_the_end()
