@@ -39,13 +39,45 @@ class TokenBucket:
 
 
 class UserGate:
-    """One user's rate over all connections, kept while any of them lives."""
+    """One user's rate over all connections.
 
-    __slots__ = ("__weakref__", "bucket")
+    Kept while any connection of the user lives, and by ``Spenders`` until it is as good as new.
+    """
 
-    def __init__(self, rulebook: Rulebook, now_s: float) -> None:
+    __slots__ = ("__weakref__", "_bucket", "_spenders")
+
+    def __init__(self, rulebook: Rulebook, now_s: float, spenders: "Spenders") -> None:
         per_s = rulebook.limits["USER_REQUESTS_PER_S"]
-        self.bucket = TokenBucket(per_s, 2 * per_s, now_s)
+        self._bucket = TokenBucket(per_s, _USER_BURST_S * per_s, now_s)
+        self._spenders = spenders
+
+    def take(self, now_s: float) -> int:
+        """See ``TokenBucket.take``."""
+        self._spenders.note(self, now_s)
+        return self._bucket.take(now_s)
+
+
+class Spenders:
+    """Keeps the gates that were used lately, so that nobody gets a new one by reconnecting.
+
+    A gate that was not used for ``_USER_BURST_S`` is full again, and may be forgotten. Kept in
+    two generations: as many as there were users with a request within twice that time.
+    """
+
+    def __init__(self) -> None:
+        self._young: set[UserGate] = set()
+        self._old: set[UserGate] = set()
+        self._turned_s = 0.0
+
+    def note(self, gate: UserGate, now_s: float) -> None:
+        """The gate is used now."""
+        if now_s - self._turned_s > _USER_BURST_S:
+            self._turned_s = now_s
+            self._old, self._young = self._young, set()
+        self._young.add(gate)
+
+    def __len__(self) -> int:
+        return len(self._young | self._old)
 
 
 class ConnectionGate:
@@ -83,7 +115,7 @@ class ConnectionGate:
             )
         for rule, bucket in (
             ("requests_per_s", self._bucket),
-            ("user_requests_per_s", self._user.bucket),
+            ("user_requests_per_s", self._user),
         ):
             wait_ms = bucket.take(now_s)
             if wait_ms:
@@ -103,6 +135,9 @@ class ConnectionGate:
 
 
 _WINDOW_S = 10.0
+
+_USER_BURST_S = 2
+"""A user may use up so many seconds' requests at once; after as long a pause all are back."""
 
 
 def actor_of(

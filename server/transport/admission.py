@@ -11,7 +11,7 @@ from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Hello
 from protocol.identifiers import is_device_id, is_user_id
 from server.domain.rules import Rulebook
-from server.service.gates import ConnectionGate, UserGate
+from server.service.gates import ConnectionGate, Spenders, UserGate
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -115,10 +115,15 @@ class Gates:
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
         self._users: WeakValueDictionary[str, UserGate] = WeakValueDictionary()
+        self._spenders = Spenders()
+
+    def __len__(self) -> int:
+        """Of how many users the rate is kept."""
+        return len(self._users)
 
     def open(self, user_id: str, now_s: float) -> ConnectionGate:
         """The gate of a new connection of that user."""
         user = self._users.get(user_id)
         if user is None:
-            user = self._users[user_id] = UserGate(self._rulebook, now_s)
+            user = self._users[user_id] = UserGate(self._rulebook, now_s, self._spenders)
         return ConnectionGate(self._rulebook, user, now_s)

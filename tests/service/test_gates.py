@@ -6,7 +6,7 @@ from protocol.commands import QuitGroup
 from protocol.errors import ErrorCode, Refused
 from protocol.limits import default_limits
 from server.domain.rules import Rulebook
-from server.service.gates import ConnectionGate, TokenBucket, UserGate, actor_of
+from server.service.gates import ConnectionGate, Spenders, TokenBucket, UserGate, actor_of
 
 
 def rulebook(**limits: int) -> Rulebook:
@@ -15,7 +15,7 @@ def rulebook(**limits: int) -> Rulebook:
 
 def open_gate(now_s: float = 0.0, **limits: int) -> ConnectionGate:
     rules = rulebook(**limits)
-    return ConnectionGate(rules, UserGate(rules, now_s), now_s)
+    return ConnectionGate(rules, UserGate(rules, now_s, Spenders()), now_s)
 
 
 @given(
@@ -64,7 +64,7 @@ def test_one_more_in_flight_is_refused_until_one_is_answered() -> None:
 
 def test_connections_of_a_user_share_the_users_rate() -> None:
     rules = rulebook(USER_REQUESTS_PER_S=2, REQUESTS_PER_S=0)
-    user = UserGate(rules, 0.0)
+    user = UserGate(rules, 0.0, Spenders())
     gates = [ConnectionGate(rules, user, 0.0) for _ in range(2)]
     for number in range(4):  # twice the rate at once
         gates[number % 2].enter(0.0)
