@@ -1,7 +1,9 @@
 """Who may connect: how many from one address, and who proves to be whom."""
 
+import enum
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -73,8 +75,26 @@ class Authenticator:
         return Identity(hello.user_id, hello.user_id in self._admins)
 
 
+class Arrival(enum.Enum):
+    """What becomes of a new connection, by how many its address has."""
+
+    WELCOME = enum.auto()
+    ONE_TOO_MANY = enum.auto()
+    """Told so once it asks for anything, 429."""
+    FLOOD = enum.auto()
+    """Far too many that are silent: ended without a word."""
+
+
+_FLOOD: Final = 2
+"""So many times UNAUTHENTICATED_PER_ADDRESS are a flood: no client of ours comes near it."""
+
+
 class Addresses:
-    """Connections by address, and how many of them have not said hello."""
+    """Connections by address, and how many of them have not said hello.
+
+    Counted from the first byte on where the peer is the client, so that a peer which never asks
+    for anything counts; behind a proxy from the handshake on, which names the client.
+    """
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._most = rulebook.limit("CONNECTIONS_PER_ADDRESS")
@@ -82,15 +102,21 @@ class Addresses:
         self._all: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
 
-    def enter(self, address: str) -> bool:
-        """Count a connection; False when it is one too many (it must ``leave`` all the same)."""
+    def __len__(self) -> int:
+        """How many addresses have connections."""
+        return len(self._all | self._unknown)
+
+    def enter(self, address: str) -> Arrival:
+        """Count a connection, which must ``leave`` whatever the answer is."""
         self._all[address] += 1
         self._unknown[address] += 1
         too_many = self._most is not None and self._all[address] > self._most
         too_many_unknown = (
             self._most_unknown is not None and self._unknown[address] > self._most_unknown
         )
-        return not (too_many or too_many_unknown)
+        if too_many_unknown and self._unknown[address] > _FLOOD * (self._most_unknown or 0):
+            return Arrival.FLOOD
+        return Arrival.ONE_TOO_MANY if too_many or too_many_unknown else Arrival.WELCOME
 
     def introduce(self, address: str) -> None:
         """A connection has said hello."""

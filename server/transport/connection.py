@@ -14,6 +14,7 @@ from websockets.protocol import State
 from protocol import codec as codecs
 from protocol.errors import CloseCode, ConnectionRefused
 from server.hub.session import Session
+from server.transport.admission import Arrival
 from server.transport.conversation import Talk
 from server.transport.wsprotocol import WebSocketProtocol, pong
 
@@ -43,6 +44,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_arrival",
         "_codec",
         "_control_frames",
         "_control_window_s",
@@ -65,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._codec: codecs.Codec = codecs.JSON
         self._phase = Phase.HANDSHAKE
         self._address = ""
+        self._arrival = Arrival.WELCOME
         self._conversation: Talk | None = None
         self._fragments: list[Frame] | None = None
         self._is_ended = False
@@ -91,6 +94,10 @@ class Connection(asyncio.Protocol):
         self._address = peer[0] if isinstance(peer, tuple) else ""
         self._arm(self._listener.limits["HELLO_MS"], self._hello_is_late)
         self._listener.opened(self)
+        if not self._listener.is_behind_proxy:
+            self._enter()
+            if self._arrival is Arrival.FLOOD:
+                self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
@@ -196,13 +203,17 @@ class Connection(asyncio.Protocol):
 
     # The way in.
 
-    def _handshake(self, request: HttpRequest) -> None:
-        self._address = self._listener.address_of(request, self._address)
-        is_welcome = self._listener.addresses.enter(self._address)
+    def _enter(self) -> None:
+        self._arrival = self._listener.addresses.enter(self._address)
         self._listener.counted.add(self)
+
+    def _handshake(self, request: HttpRequest) -> None:
+        if self._listener.is_behind_proxy:
+            self._address = self._listener.address_of(request, self._address)
+            self._enter()
         if self._listener.is_draining:
             response = self._ws.reject(503, "The server is draining; connect again later.\n")
-        elif not is_welcome:
+        elif self._arrival is not Arrival.WELCOME:
             response = self._ws.reject(429, "Too many connections from this address.\n")
         elif request.path.partition("?")[0] != "/ws":
             response = self._ws.reject(404, "The WebSocket endpoint is /ws.\n")

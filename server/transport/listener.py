@@ -67,7 +67,7 @@ class Listener:
         self.is_draining = False
         self.paused: set[Connection] = set()
         self.counted: set[Connection] = set()
-        self._is_behind_proxy = is_behind_proxy
+        self.is_behind_proxy = is_behind_proxy
         self._slots: list[set[Connection]] = [set() for _ in range(_HEARTBEAT_SLOTS)]
         self._next_slot = 0
         self._slot_of: dict[Connection, int] = {}
@@ -83,9 +83,15 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         sockets = open_sockets(host, port)
+        # We are asked nothing before TLS is agreed on, so that has to be in time, too.
+        hello_s = None if tls is None else self.limits["HELLO_MS"] / 1000
         for opened in sockets:
             server = await loop.create_server(
-                lambda: Connection(self), sock=opened, backlog=_BACKLOG, ssl=tls
+                lambda: Connection(self),
+                sock=opened,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=hello_s,
             )
             self._servers.append(server)
         return int(sockets[0].getsockname()[1])
@@ -162,9 +168,7 @@ class Listener:
             self.addresses.leave(address, was_introduced=was_introduced)
 
     def address_of(self, request: HttpRequest, peer: str) -> str:
-        """Whose connection it is: behind a proxy, whom the proxy names last."""
-        if not self._is_behind_proxy:
-            return peer
+        """Whose connection it is behind a proxy: whom the proxy names last."""
         forwarded = request.headers.get_all("X-Forwarded-For")
         return forwarded[-1].rpartition(",")[2].strip() if forwarded else peer
 

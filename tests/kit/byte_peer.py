@@ -210,7 +210,9 @@ class BytePeer:
 
 
 @asynccontextmanager
-async def node_of(limits: Mapping[str, int] | None = None) -> AsyncIterator[Node]:
+async def node_of(
+    limits: Mapping[str, int] | None = None, *, is_behind_proxy: bool = False
+) -> AsyncIterator[Node]:
     """A running node on an empty store; nobody listens on a port."""
     store = MemoryStore()
     clock = FakeClock()
@@ -226,6 +228,7 @@ async def node_of(limits: Mapping[str, int] | None = None) -> AsyncIterator[Node
         ),
         clock=clock,
         tokens=FakeTokens(),
+        is_behind_proxy=is_behind_proxy,
     )
     node.start()
     try:
