@@ -8,6 +8,7 @@ import secrets
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final, NoReturn
@@ -19,7 +20,7 @@ from server.config import Settings
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
-from server.service.ports import Store
+from server.service.ports import Heads, Store
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
@@ -118,16 +119,18 @@ async def serve(settings: Settings) -> int:
     try:
         if not settings.secret_key and config.make_key(settings, secrets.token_hex(32)):
             log.warning("a new key was made in %s", config.key_file(settings))
-        clock = SystemClock()
+        heads = await store.heads(SHARD)
+        clock = _clock(heads)
         node = Node(
             store=store,
-            heads=await store.heads(SHARD),
+            heads=heads,
             rulebook=rulebook,
             authenticator=Authenticator(
                 sdkappid=settings.sdkappid,
                 secret_keys=[config.stored_key(settings)],
                 admins=settings.admins,
-                now_s=lambda: clock.now_ms() // 1000,
+                # What a token says is said of the time of the world, not of this log's.
+                now_s=lambda: int(time.time()),
             ),
             clock=clock,
             tokens=SystemTokens(),
@@ -169,6 +172,18 @@ async def _first(wanted: Awaitable[object], other: Awaitable[object]) -> bool:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def _clock(heads: Heads) -> SystemClock:
+    """A clock that goes on from what is stored, also when the machine's was put back since."""
+    ahead_ms = heads.last_time_ms - SystemClock().now_ms()
+    if ahead_ms > 0:
+        log.warning(
+            "the machine's clock is %d ms behind the newest entry: it was put back, or it was "
+            "wrong before; times stand still until it gets there",
+            ahead_ms,
+        )
+    return SystemClock(not_before_ms=heads.last_time_ms)
 
 
 def _rulebook(settings: Settings) -> Rulebook:

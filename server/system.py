@@ -6,10 +6,15 @@ import time
 
 
 class SystemClock:
-    """Implements ``Clock``; the wall clock never goes back, whatever the machine's does."""
+    """Implements ``Clock``; the wall clock never goes back, whatever the machine's does.
 
-    def __init__(self) -> None:
-        self._latest_ms = 0
+    Args:
+        not_before_ms: the least that it says, so that it does not go back over a restart either:
+            the latest time of which something is stored.
+    """
+
+    def __init__(self, not_before_ms: int = 0) -> None:
+        self._latest_ms = not_before_ms
 
     def now_ms(self) -> int:
         """See ``Clock.now_ms``."""

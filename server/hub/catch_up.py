@@ -12,7 +12,7 @@ from typing import Any
 from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Hello, ResetReason, Resume, Welcome
 from server.domain.rules import Rulebook
-from server.hub.cursors import cursor_text, place_of
+from server.hub.cursors import place_of
 from server.hub.followed_groups import FollowedGroups
 from server.hub.hub import Hub
 from server.hub.rooms import Feed
@@ -102,6 +102,7 @@ class CatchUp:
 
     async def _attach(self, session: Session, feed: Feed, cursor: str | None) -> None:
         start = self._hub.position
+        text = self._hub.cursor_at(start)
         resume, reason = Resume.FRESH, None
         if cursor is not None:
             resume = Resume.RESUMED
@@ -109,14 +110,15 @@ class CatchUp:
             if isinstance(place, ResetReason):
                 resume, reason = Resume.RESET, place
             else:
-                start = place
+                # In the words of the client: the term says which history the device has seen.
+                start, text = place, cursor
         session.position = start
         session.put_frame(
             Welcome(
                 session_id=session.session_id,
                 resume=resume,
                 reason=reason,
-                cursor=cursor_text(self._hub.heads.epoch, start),
+                cursor=text,
                 server_time_ms=self._clock.now_ms(),
                 server=self._server_name,
                 heartbeat_ms=self._rulebook.limits["HEARTBEAT_MS"],
@@ -171,7 +173,7 @@ class CatchUp:
             return
         entries = _with_endings(missed, feed, session.position)
         for position, events in event_pages(session.codec, entries, self._page):
-            cursor = cursor_text(self._hub.heads.epoch, position)
+            cursor = self._hub.cursor_at(position)
             session.put(page_frame(session.codec, events, cursor))
         session.position = missed.until
         held = session.stop_holding()

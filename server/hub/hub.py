@@ -33,7 +33,9 @@ class Hub:
 
     def __init__(self, heads: Heads, rulebook: Rulebook) -> None:
         self._epoch = heads.epoch
+        self._earlier = heads.earlier
         self._floor = heads.floor
+        self._last_time_ms = heads.last_time_ms
         self._rulebook = rulebook
         self._hold_bytes = rulebook.limits["OUTGOING_BYTES"]
         self._dirty: list[Session] = []
@@ -46,7 +48,7 @@ class Hub:
     @property
     def heads(self) -> Heads:
         """Where the devices are: the log's end as far as it was told."""
-        return Heads(self._epoch, self.position, self._floor)
+        return Heads(self._epoch, self.position, self._floor, self._earlier, self._last_time_ms)
 
     def raise_floor(self, floor: int) -> None:
         """Entries up to ``floor`` are no longer kept: nobody resumes from before it."""
@@ -54,7 +56,10 @@ class Hub:
 
     def cursor_of(self, session: Session) -> str:
         """The cursor of what ``session`` has been sent."""
-        position = self.position if session.mode is Mode.LIVE else session.position
+        return self.cursor_at(self.position if session.mode is Mode.LIVE else session.position)
+
+    def cursor_at(self, position: int) -> str:
+        """The cursor of everything up to ``position``, in this term."""
         return cursor_text(self._epoch, position)
 
     # Publishing.
@@ -62,7 +67,9 @@ class Hub:
     def publish(self, committed: Sequence[Committed], position: int) -> None:
         """See ``Publisher.publish``."""
         for item in committed:
-            self.position = max(self.position, item.position)
+            if item.position:
+                self.position = max(self.position, item.position)
+                self._last_time_ms = item.entry.time_ms
             self._let_in(item)
             self._tell(item)
             self._let_out(item)

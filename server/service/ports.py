@@ -122,14 +122,21 @@ Outcome = Done | Duplicate | Conflict
 class Heads(msgspec.Struct, frozen=True):
     """Where the logs end, and where what is kept of them begins.
 
-    ``epoch`` names this history: it changes whenever the log may have lost entries (a restored
-    backup), so that a cursor of another history is never taken for one of this. A cursor at or
-    after ``floor`` can be resumed from; ``position`` is the newest entry's.
+    Every opening of a store begins a *term* (what Kafka calls a leader epoch and Raft a term), for
+    it may be the opening of a copy that lacks the end of what devices have seen. ``epoch`` names
+    the current one; no other opening of this data, nor of a copy of it, has that name.
+    ``earlier`` names the terms before it, each with the position up to which its cursors are of
+    this history: that at which the next term began. What a term has beyond it was lost.
+
+    A cursor at or after ``floor`` can be resumed from; ``position`` is where the log ends.
+    ``last_time_ms`` is the time of the newest entry that is kept, 0 without one.
     """
 
     epoch: str
     position: int
     floor: int
+    earlier: Mapping[str, int] = {}
+    last_time_ms: int = 0
 
 
 class Missed(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from server.storage import schema
+from server.storage import schema, terms
 from server.storage.refusal import StoreRefused
 
 DATABASE_NAME: Final = "muster.db"
@@ -25,12 +25,19 @@ _CHECKPOINT_PAGES: Final = 4000
 _CACHED_STATEMENTS: Final = 512
 _RESTORE: Final = "restore a backup, or name another data directory"
 
+_HELP: Final = {
+    sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_READONLY: "let this user write to it and to its directory",
+    sqlite3.SQLITE_BUSY: "end the other program that writes to it",
+}
+"""What to do about a database that is whole but cannot be written to."""
+
 
 def prepare(directory: Path, epoch: str | None) -> sqlite3.Connection:
     """The one connection that may write to the database of ``directory``, made if it is new.
 
-    The caller holds the directory's lock. ``epoch`` names the history of a new database; a
-    random one when it is None.
+    The caller holds the directory's lock. ``epoch`` names the term that begins with this; a
+    random one when it is None. The term is synced to disk before anybody can be told its name.
 
     Raises:
         StoreRefused: the file is damaged, missing, foreign, or of a newer version.
@@ -41,8 +48,8 @@ def prepare(directory: Path, epoch: str | None) -> sqlite3.Connection:
     try:
         if not path.exists():
             _refuse_loss(directory, path)
-            _make(path, secrets.token_hex(8) if epoch is None else epoch)
-        connection = _open_checked(path)
+            _make(path)
+        connection = _open_checked(path, secrets.token_hex(8) if epoch is None else epoch)
         _set_marker(directory)
     except OSError as error:
         raise StoreRefused(f"{path} cannot be used: {error.strerror}") from error
@@ -68,7 +75,7 @@ def _refuse_loss(directory: Path, path: Path) -> None:
             raise StoreRefused(f"{path} is missing, but {left_behind} is there; {_RESTORE}")
 
 
-def _make(path: Path, epoch: str) -> None:
+def _make(path: Path) -> None:
     unfinished = path.with_name(path.name + ".new")
     for suffix in ("", "-journal", "-wal", "-shm"):
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
@@ -76,7 +83,7 @@ def _make(path: Path, epoch: str) -> None:
     connection = connect(unfinished)
     try:
         connection.execute("PRAGMA synchronous = FULL")
-        schema.create(connection, epoch)
+        schema.create(connection)
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
@@ -84,7 +91,7 @@ def _make(path: Path, epoch: str) -> None:
     _sync_directory(path.parent)
 
 
-def _open_checked(path: Path) -> sqlite3.Connection:
+def _open_checked(path: Path, term: str) -> sqlite3.Connection:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise StoreRefused(f"{path} is no SQLite database; {_RESTORE}")
@@ -97,9 +104,10 @@ def _open_checked(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         schema.migrate(connection)
+        terms.begin(connection, term)
     except sqlite3.Error as error:
         connection.close()
-        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
+        raise StoreRefused(f"{path} cannot be {_verb(error)}") from error
     return connection
 
 
@@ -115,6 +123,14 @@ def _look_at(path: Path) -> None:
             _check(connection, path)
     except sqlite3.Error as error:
         raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
+
+
+def _verb(error: sqlite3.Error) -> str:
+    """What cannot be done, and what helps against it."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _HELP:
+        return f"written: {error}; {_HELP[code]}"
+    return f"read: {error}; {_RESTORE}"
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -51,19 +51,28 @@ class MemoryStore:
     """See ``server.service.ports.Store``.
 
     Args:
-        epoch: names this history.
+        epoch: names the term that begins with this store; the name that the last one on the same
+            tables had goes on with its term.
+        tables: what a store before this one left behind, as a process leaves its file; new when
+            None. One store at a time may use them.
         before_commit: awaited before each batch is applied; for tests that want to be in between.
     """
 
-    def __init__(self, *, epoch: str = "memory", before_commit: Gate | None = None) -> None:
-        self._epoch = epoch
+    def __init__(
+        self,
+        *,
+        epoch: str = "memory",
+        tables: Tables | None = None,
+        before_commit: Gate | None = None,
+    ) -> None:
         self._before_commit = before_commit
         self._turn = asyncio.Lock()
         self._begun: set[asyncio.Future[Sequence[Outcome]]] = set()
         self._failure: Exception | None = None
         self._fenced: str | None = None
         self._is_closed = False
-        self._tables = Tables()
+        self._tables = Tables() if tables is None else tables
+        self._tables.begin_term(epoch)
 
     def fail_next_commit(self, error: Exception) -> None:
         """The next commit applies nothing and raises ``error``; OutcomeUnknown fences."""
@@ -100,7 +109,7 @@ class MemoryStore:
     async def heads(self, shard: int) -> Heads:
         """See ``Store.heads``."""
         tables = self._check(shard)
-        return Heads(self._epoch, tables.position, tables.floor)
+        return tables.the_heads()
 
     async def tail(self, shard: int, after: int, limit: int) -> Sequence[Committed]:
         """See ``Store.tail``."""

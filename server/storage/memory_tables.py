@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.vocabulary import EventKind
 from server.domain.model import GroupKey, MemberKey, Redaction, Row, RowKey
-from server.service.ports import Committed, RequestKey, Version
+from server.service.ports import Committed, Heads, RequestKey, Version
 from server.storage.changes import (
     Changes,
     ClosedInterval,
@@ -22,6 +22,7 @@ from server.storage.changes import (
     group_log,
 )
 from server.storage.records import decode_page, encode_entry, with_data
+from server.storage.terms import MOST_TERMS
 
 NO_VERSION: Final = Version(0, None)
 NO_MARK: Final = Mark(True, 0, 0, 0, 0)
@@ -57,6 +58,7 @@ class Tables:
     """All rows; the methods keep them consistent with each other."""
 
     def __init__(self) -> None:
+        self.terms: list[tuple[str, int]] = []
         self.position = 0
         self.change = 0
         self.floor = 0
@@ -71,6 +73,22 @@ class Tables:
         self.entries: dict[int, StoredEntry] = {}
         self.requests: dict[RequestKey, RememberedRequest] = {}
         self.counters: dict[str, int] = {}
+
+    def begin_term(self, name: str) -> None:
+        """See ``terms.begin``."""
+        if self.terms and self.terms[-1][0] == name:
+            return
+        if name in dict(self.terms):
+            raise ValueError(f"a term {name} has been and gone")
+        self.terms.append((name, self.position))
+        del self.terms[:-MOST_TERMS]
+
+    def the_heads(self) -> Heads:
+        """See ``Store.heads``."""
+        names, starts = zip(*self.terms, strict=True)
+        last = self.entries[next(reversed(self.entries))].time_ms if self.entries else 0
+        earlier = dict(zip(names, starts[1:], strict=False))
+        return Heads(names[-1], self.position, self.floor, earlier, last)
 
     def view(self, names: Touched) -> View:
         """What a batch rests on."""

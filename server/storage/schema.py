@@ -164,7 +164,21 @@ _FIRST: Final = (
     """,
 )
 
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST,)
+_TERMS: Final = (
+    # Every opening of the database, the last one last; see terms.
+    """
+    CREATE TABLE term (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        start_position INTEGER NOT NULL
+    ) STRICT
+    """,
+    # What was one epoch for the database's whole life becomes its first term.
+    "INSERT INTO term (name, start_position) SELECT value, 0 FROM meta WHERE name = 'epoch'",
+    "DROP TABLE meta",
+)
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _TERMS)
 """The n-th, counted from 1, makes a database of version n out of one of version n - 1."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
@@ -180,13 +194,12 @@ def application_of(connection: sqlite3.Connection) -> int:
     return _pragma(connection, "PRAGMA application_id")
 
 
-def create(connection: sqlite3.Connection, epoch: str) -> None:
+def create(connection: sqlite3.Connection) -> None:
     """Make an empty database ours, with all tables, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
     for version, statements in enumerate(MIGRATIONS, start=1):
         _migrate(connection, statements, version)
-    connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?)", (epoch,))
     connection.execute("COMMIT")
 
 

@@ -23,7 +23,8 @@ async def open_sqlite(
 
     Args:
         directory: holds everything; one process at a time.
-        epoch: names the history of a database that is made now; random when None.
+        epoch: names the term that begins with this opening; random when None. The name that the
+            last opening had goes on with its term. For tests; others let it be None.
         readers: how many questions may be answered at the same time.
 
     Raises:

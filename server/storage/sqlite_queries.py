@@ -64,7 +64,13 @@ FROM json_each(?1) AS k CROSS JOIN counter AS c ON c.name = k.value
 REPLAY: Final = "SELECT digest, reply, seq FROM request WHERE user_id = ?1 AND request_id = ?2"
 
 HEADS: Final = """
-SELECT (SELECT value FROM meta WHERE name = 'epoch'), position, floor FROM shard WHERE shard = ?1
+SELECT (SELECT name FROM term ORDER BY id DESC LIMIT 1), position, floor, (
+    SELECT json_group_object(name, next) FROM (
+        SELECT name, lead(start_position) OVER (ORDER BY id) AS next FROM term)
+    WHERE next IS NOT NULL), (
+    SELECT json_extract(body, '$.time_ms') FROM entry
+    WHERE position = (SELECT max(position) FROM entry))
+FROM shard WHERE shard = ?1
 """
 
 TAIL: Final = f"""

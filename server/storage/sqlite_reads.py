@@ -83,7 +83,8 @@ class SqliteReads:
     async def heads(self, shard: int) -> Heads:
         """See ``Store.heads``."""
         check_shard(shard)
-        return Heads(*await self._answer(sqlite_queries.HEADS, shard))
+        epoch, position, floor, earlier, last_ms = await self._answer(sqlite_queries.HEADS, shard)
+        return Heads(epoch, position, floor, _numbers.decode(earlier), last_ms or 0)
 
     async def tail(self, shard: int, after: int, limit: int) -> Sequence[Committed]:
         """See ``Store.tail``."""

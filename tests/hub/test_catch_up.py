@@ -2,14 +2,16 @@
 
 import logging
 
+import msgspec
 import pytest
 
 from protocol.codec import JSON, MSGPACK, Codec
 from protocol.errors import CloseCode
 from protocol.frames import Events, Reply, ResetReason, Resume, Welcome
 from server.hub.session import Mode
-from server.service.ports import Heads, OutcomeUnknown, Store, Unavailable
+from server.service.ports import OutcomeUnknown, Store, Unavailable
 from server.storage.memory import MemoryStore
+from server.storage.memory_tables import Tables
 from tests.hub.oracle import Witness, visible_to
 from tests.kit.devices import (
     EPOCH,
@@ -290,4 +292,18 @@ async def test_heads_are_as_far_as_was_told() -> None:
         assert world.hub.heads == await store.heads(SHARD)
         world.hub.raise_floor(5)
         world.hub.raise_floor(4)
-        assert world.hub.heads == Heads(EPOCH, world.hub.position, 5)
+        assert world.hub.heads == msgspec.structs.replace(await store.heads(SHARD), floor=5)
+
+
+async def test_a_cursor_of_a_term_before_a_restart_is_resumed_from() -> None:
+    tables = Tables()
+    async with world_on(MemoryStore(epoch=EPOCH, tables=tables)) as world:
+        await history_of_bob(world)
+        end = world.hub.position
+    async with world_on(MemoryStore(epoch="later", tables=tables)) as world:
+        bob = world.connect("bob", "d1", cursor=f"{EPOCH}:{end}")
+        zoe = world.connect("bob", "d2", cursor=f"{EPOCH}:{end + 1}")
+        await until_idle()
+        assert bob.welcome.resume is Resume.RESUMED
+        assert bob.welcome.cursor == f"{EPOCH}:{end}"
+        assert zoe.welcome.reason is ResetReason.UNKNOWN_CURSOR

@@ -1,6 +1,7 @@
 """What every adapter of ``server.service.ports.Store`` does.
 
-Subclass StoreContract and give a ``store`` fixture with an empty store of epoch "first".
+Subclass StoreContract and give a ``store`` fixture with an empty store of epoch "first", and a
+``places`` fixture: see ``contract_terms``.
 """
 
 from tests.storage.contract_applications import ApplicationContract
@@ -8,6 +9,7 @@ from tests.storage.contract_commits import CommitContract
 from tests.storage.contract_housekeeping import HousekeepingContract
 from tests.storage.contract_lists import ListContract
 from tests.storage.contract_rows import MarkContract
+from tests.storage.contract_terms import TermContract
 from tests.storage.contract_visibility import MembershipContract
 
 
@@ -18,5 +20,6 @@ class StoreContract(
     MarkContract,
     ApplicationContract,
     HousekeepingContract,
+    TermContract,
 ):
     """All of it."""

@@ -9,7 +9,7 @@ from tests.storage.builders import asked, done, log, message
 
 
 async def main(directory: Path) -> None:
-    store = await open_sqlite(directory)
+    store = await open_sqlite(directory, epoch="first")
     count = len(await log(store))
     while True:
         count += 1

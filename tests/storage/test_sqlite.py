@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from protocol.vocabulary import Role
-from server.service.ports import Duplicate, OutcomeUnknown, RequestKey, Unavailable
+from server.service.ports import Duplicate, Heads, OutcomeUnknown, RequestKey, Unavailable
 from server.storage import (
     application_queries,
     database,
@@ -25,8 +25,10 @@ from server.storage import (
     sqlite_housekeeping,
     sqlite_queries,
     sqlite_writes,
+    terms,
 )
 from server.storage.bulk import ManyRows
+from server.storage.records import encode_entry
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import SqliteStore, open_sqlite
 from tests.storage.builders import (
@@ -87,15 +89,30 @@ class TestReopening:
         assert [told.seq for told in await log(store)] == [1, 2, 3, 4, 5]
         await store.close()
 
-    async def test_each_new_database_is_another_history(
-        self, opening: Opening, tmp_path: Path
-    ) -> None:
+    async def test_each_opening_is_another_term_than_all_others(self, tmp_path: Path) -> None:
         epochs = set()
-        for name in ("a", "b"):
+        for name in ("a", "b", "a", "b"):
             store = await open_sqlite(tmp_path / name)
             epochs.add((await store.heads(0)).epoch)
             await store.close()
-        assert len(epochs) == 2
+        assert len(epochs) == 4
+
+    def test_the_name_of_a_term_that_is_over_is_refused(self) -> None:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            schema.create(connection)
+            terms.begin(connection, "first")
+            terms.begin(connection, "second")
+            with pytest.raises(sqlite3.IntegrityError):
+                terms.begin(connection, "first")
+
+    def test_only_so_many_terms_are_kept(self) -> None:
+        most = terms.MOST_TERMS
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            schema.create(connection)
+            for n in range(most + 5):
+                terms.begin(connection, f"t{n}")
+            kept = [row[0] for row in connection.execute("SELECT name FROM term ORDER BY id")]
+        assert kept == [f"t{n}" for n in range(5, most + 5)]
 
     def test_migrating_runs_each_step_once(self) -> None:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
@@ -103,6 +120,23 @@ class TestReopening:
                 schema.migrate(connection)
                 assert schema.version_of(connection) == schema.SCHEMA_VERSION
             assert "entry" in tables_of(connection)
+
+    async def test_a_database_of_version_1_becomes_one_of_now(
+        self, opening: Opening, data: Path, file: Path
+    ) -> None:
+        data.mkdir()
+        first_version(file)
+        store = await opening(data)
+        assert await store.heads(0) == Heads("first", 2, 0, {"k7f2": 2}, 7)
+        assert names(await log(store)) == ["a", "b"]
+        await done(store, write_set(message("c")))
+        await store.close()
+        store = await opening(data)
+        assert await store.heads(0) == Heads("first", 3, 0, {"k7f2": 2}, 1)
+        await store.close()
+        with closing(sqlite3.connect(file)) as connection:
+            assert schema.version_of(connection) == schema.SCHEMA_VERSION
+            assert "meta" not in tables_of(connection)
 
     async def test_an_unfinished_creation_is_begun_again(
         self, opening: Opening, data: Path, file: Path
@@ -161,6 +195,25 @@ class TestLock:
             other.wait()
         store = await opening(data)
         await store.close()
+
+
+def first_version(file: Path) -> None:
+    """A database as version 1 left it, with two messages of the epoch k7f2."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        for statement in schema.MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', 'k7f2')")
+        for position, name in enumerate("ab", start=1):
+            body = encode_entry(message(name, time_ms=7))
+            row = (position, "g:g", position, "message", body)
+            connection.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO log_head VALUES ('g:g', 2, 2, 7, 2, NULL)")
+        connection.execute("UPDATE shard SET position = 2, change = 2")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def newer(file: Path) -> None:
@@ -468,13 +521,13 @@ def explain(connection: sqlite3.Connection, statement: str) -> list[str]:
 def is_scan_of_table(connection: sqlite3.Connection, statement: str, step: str) -> bool:
     """Whether ``step`` goes through a stored table from end to end.
 
-    Lists that came as parameters and results of other steps are read in full, and so is shard,
-    which has one row.
+    Lists that came as parameters and results of other steps are read in full, and so are shard,
+    which has one row, and term, of which no more than so many are kept.
     """
     if not step.startswith("SCAN ") or "VIRTUAL TABLE" in step:
         return False
     name = step.split()[1]
-    tables = tables_of(connection) - {"shard"}
+    tables = tables_of(connection) - {"shard", "term"}
     aliased = {
         alias for table, alias in re.findall(r"(\w+) AS (\w)\b", statement) if table in tables
     }
