@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from scripts.faulting import network
 from server.service.ports import OutcomeUnknown, Unavailable
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
@@ -243,4 +244,5 @@ PARTS: Final[Mapping[str, Part]] = {
     "power": power,
     "damage": damage,
     "reader": long_reader,
+    "network": network.lost,
 }
