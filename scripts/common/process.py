@@ -17,10 +17,7 @@ def cpu_s(pid: int) -> float:
 
 def resident_bytes(pid: int) -> int:
     """What of its memory is resident."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(f"process {pid} has no VmRSS")
+    return _status_bytes(pid, "VmRSS:")
 
 
 def raise_open_files() -> int:
@@ -33,3 +30,15 @@ def raise_open_files() -> int:
 def open_files(pid: int) -> int:
     """How many descriptors it has open, sockets included."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def peak_bytes(pid: int) -> int:
+    """The most of its memory that was resident at one time."""
+    return _status_bytes(pid, "VmHWM:")
+
+
+def _status_bytes(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise LookupError(f"process {pid} has no {name}")
