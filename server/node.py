@@ -95,6 +95,7 @@ class Node:
             rulebook=rulebook,
             clock=clock,
             on_trimmed=self.hub.raise_floor,
+            on_fatal=self._has_lost_store.set,
             shard=SHARD,
         )
         self.hub.on_parted = Departures(self._executor, self.hub.rooms.forget_parting).part

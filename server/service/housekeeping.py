@@ -28,6 +28,8 @@ class Housekeeping:
 
     Args:
         on_trimmed: called with the new floor: cursors before it cannot be resumed from.
+        on_fatal: called when the store is fenced; the process must end. Who only reads would
+            otherwise be refused for ever by a server that looks alive.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Housekeeping:
         rulebook: Rulebook,
         clock: Clock,
         on_trimmed: Callable[[int], None],
+        on_fatal: Callable[[], None],
         shard: int = 0,
     ) -> None:
         self._store = store
@@ -45,6 +48,7 @@ class Housekeeping:
         self._rulebook = rulebook
         self._clock = clock
         self._on_trimmed = on_trimmed
+        self._on_fatal = on_fatal
         self._shard = shard
         self._started_ms = clock.now_ms()
         self._started_s = clock.monotonic_s()
@@ -55,8 +59,10 @@ class Housekeeping:
             await asyncio.sleep(_EVERY_S)
             try:
                 await self.step()
-            except (Unavailable, OutcomeUnknown):
+            except Unavailable:
                 log.warning("nothing old could be let go of; trying again")
+            except OutcomeUnknown:
+                self._on_fatal()
 
     async def step(self) -> None:
         """Do a bounded part of what is due now.

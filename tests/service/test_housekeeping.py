@@ -15,6 +15,7 @@ def housekeeping(world: World) -> Housekeeping:
         rulebook=world.rulebook,
         clock=world.clock,
         on_trimmed=world.hub.raise_floor,
+        on_fatal=world._fail,
         shard=SHARD,
     )
 
