@@ -272,10 +272,11 @@ THREATS: Final = (
         "a flood of connections",
         "429 for one too many of an address; some open files are kept for those who are here",
         (
+            "transport/test_addresses.py::test_a_connection_that_asks_for_nothing_counts",
+            "transport/test_addresses.py::test_a_flood_of_silent_connections_is_ended_without_a_word",
             _BAD + "test_too_many_connections_without_hello_are_turned_away",
             "system/test_exhaustion.py::test_without_open_files_it_serves_those_it_has_and_then_others_again",
         ),
-        "a connection counts for its address from its HTTP request on",
     ),
     Row(
         "T29",
@@ -337,6 +338,7 @@ THREATS: Final = (
         "bounded by the rates of the user and the group, and by GROUPS_PER_DAY",
         (
             "service/test_dispatcher.py::test_the_rate_of_a_user_is_that_of_all_devices",
+            "transport/test_gates.py::test_who_connects_again_has_no_new_rate",
             _EXECUTOR + "test_quotas_count_what_is_before_in_the_batch",
         ),
         "there is no rate of its own for one user in one group",
@@ -452,6 +454,7 @@ THREATS: Final = (
             "hub/test_cursors.py::test_any_text_is_a_position_that_is_kept_or_a_reason",
             "hub/test_catch_up.py::test_a_cursor_that_is_no_good_resets_and_goes_on_from_now",
             _PROMISES + "test_an_unknown_cursor_is_a_reset",
+            "system/test_histories.py::test_a_cursor_of_another_user_is_a_place_and_no_right",
             _FUZZ,
         ),
     ),
@@ -590,6 +593,7 @@ FAULTS: Final = (
         "a peer that is gone without a word",
         "found within two heartbeats",
         (_SIGNALS + "test_a_peer_that_answers_no_ping_is_ended_and_one_that_does_is_not",),
+        "with a network that is really taken away: scripts/faults, which needs rights for that",
     ),
     Row(
         "F15",
@@ -672,18 +676,19 @@ FAULTS: Final = (
         "waits that are given up",
         "a commit goes on without who waited",
         (
+            "service/test_every_await.py::test_one_harm_at_every_call_of_the_store",
             "storage/contract_commits.py::test_giving_up_the_wait_does_not_disturb_the_commit",
             "protocol/test_client.py::test_a_call_that_lost_its_caller_still_counts_at_the_server",
         ),
-        "not every await of the server is cancelled in turn",
     ),
     Row("F25", "receivers of webhooks that are down", "", (), _LATER + "webhooks"),
     Row(
         "F26",
         "an older backup put back",
-        "another history: reset",
+        "a term of its own: whoever saw what the copy lacks is told reset",
         (
-            _SQLITE + "test_each_new_database_is_another_history",
+            "system/test_histories.py::test_whoever_saw_what_a_restored_copy_lacks_is_reset_for_ever",
+            _SQLITE + "test_each_opening_is_another_term_than_all_others",
             _PROMISES + "test_a_cursor_of_another_server_is_a_reset",
         ),
     ),
@@ -720,6 +725,9 @@ FAULTS: Final = (
         "F32",
         "the writer's thread ends",
         "the store is fenced",
-        (_SQLITE + "test_an_error_of_unknown_kind_at_the_end_fences",),
+        (
+            _SQLITE + "test_an_error_of_unknown_kind_at_the_end_fences",
+            "storage/test_writer.py::test_a_writer_that_fails_outside_of_a_transaction_fences",
+        ),
     ),
 )

@@ -104,7 +104,7 @@ async def close_one_half(peers: list[Peer]) -> None:
 
 
 WAYS: Final[dict[str, tuple[Callable[[list[Peer]], Awaitable[None]], int]]] = {
-    "an endless head": (drip_a_head, 24),
+    "an endless head": (drip_a_head, 48),
     "a message without end": (hold_a_message, 96),
     "a frame without end": (hold_a_frame, 96),
     "half closed": (close_one_half, 16),
