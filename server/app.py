@@ -130,6 +130,7 @@ async def serve(settings: Settings) -> int:
             clock=clock,
             tokens=SystemTokens(),
             is_behind_proxy=settings.behind_proxy,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
         )
         return await Server(settings, node).run()
     finally:

@@ -8,7 +8,8 @@ from tests.kit.devices import SHARD, World, rulebook_with, world_on
 DAY_MS: Final = 86_400_000
 
 
-def housekeeping(world: World) -> Housekeeping:
+def housekeeping(world: World, *, ahead_ms: int = 0) -> Housekeeping:
+    """Of a world whose clock is so much ahead of the machine's."""
     return Housekeeping(
         store=world.store,
         executor=world.executor,
@@ -16,6 +17,7 @@ def housekeeping(world: World) -> Housekeeping:
         clock=world.clock,
         on_trimmed=world.hub.raise_floor,
         on_fatal=world._fail,
+        wall_ms=lambda: world.clock.now_ms() - ahead_ms,
         shard=SHARD,
     )
 
@@ -85,6 +87,16 @@ async def test_a_clock_that_jumps_ahead_makes_nothing_old(store: Store) -> None:
         world.clock.advance(8 * DAY_MS)
         await keeper.step()
         assert await world.store.replay(RequestKey("alice", "r")) is None
+
+
+async def test_a_log_that_is_ahead_of_the_clock_makes_nothing_old(world: World) -> None:
+    """The machine's clock was ahead and is right again; the log's time never goes back."""
+    alice = await world.online("alice")
+    await alice.call("create_group", request_id="r", type="Public", name="x")
+    world.clock.jump_ahead(100 * DAY_MS)
+    keeper = housekeeping(world, ahead_ms=100 * DAY_MS)
+    await keeper.step()
+    assert await world.store.replay(RequestKey("alice", "r")) is not None
 
 
 async def test_a_group_that_nobody_uses_is_recycled_where_configured(store: Store) -> None:
