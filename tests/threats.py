@@ -539,8 +539,12 @@ FAULTS: Final = (
     Row(
         "F6",
         "a damaged page while serving",
-        "the store is fenced",
-        (_SQLITE + "test_a_page_that_is_damaged_while_serving_fences",),
+        "the store is fenced and the process ends",
+        (
+            _SQLITE + "test_a_page_that_is_damaged_while_serving_fences",
+            _DISK + "test_a_page_that_is_damaged_while_serving_ends_the_process",
+        ),
+        "a bit that changes a text is not noticed: SQLite has no checksums of pages",
     ),
     Row(
         "F7",
@@ -584,7 +588,10 @@ FAULTS: Final = (
         "F11",
         "a clock that jumps",
         "order, rates and ids do not notice",
-        ("system/test_clock.py::test_a_clock_that_jumps",),
+        (
+            "system/test_clock.py::test_a_clock_that_jumps",
+            "service/test_housekeeping.py::test_a_clock_that_jumps_ahead_makes_nothing_old",
+        ),
     ),
     Row("F12", "a lost bus between processes", "", (), _LATER + "several processes"),
     Row("F13", "a network cut between processes", "", (), _LATER + "several processes"),
@@ -628,7 +635,10 @@ FAULTS: Final = (
         "F18",
         "a slow disk",
         "larger batches; reading does not wait",
-        (_DISK + "test_a_slow_disk_makes_batches_and_keeps_nobody_waiting_who_only_reads",),
+        (
+            _DISK + "test_a_slow_disk_makes_batches_and_keeps_nobody_waiting_who_only_reads",
+            _SIGNALS + "test_a_disk_that_hangs_does_not_hold_up_the_end",
+        ),
     ),
     Row(
         "F19",
@@ -698,15 +708,18 @@ FAULTS: Final = (
     Row(
         "F27",
         "a directory that takes no writes",
-        "refused at the start; while serving as F4",
-        ("system/test_refused_starts.py::test_a_directory_that_takes_no_writes_is_refused",),
+        "refused at the start; while serving as F5: the process ends",
+        (
+            "system/test_refused_starts.py::test_a_directory_that_takes_no_writes_is_refused",
+            _DISK + "test_a_failing_write_is_survived_or_ends_the_process",
+        ),
     ),
     Row(
         "F28",
         "a write-ahead log that grows",
         "reads are short: each is one function on a thread of its own",
         (),
-        "no reader of ours stays open; another process that reads long is the operator's",
+        "another process that reads while 100 MB are written: scripts/faults --only reader",
     ),
     Row(
         "F29",
