@@ -143,12 +143,14 @@ class Missed(msgspec.Struct, frozen=True):
     """Entries that a user may see, in commit order.
 
     All of them with a position up to ``until`` (and after the one asked for) are here; there may
-    be more after it when ``has_more``.
+    be more after it when ``has_more``. When ``floor`` is above the one asked for, some may be
+    lacking: entries up to it are no longer kept.
     """
 
     entries: Sequence[Committed]
     until: int
     has_more: bool
+    floor: int
 
 
 class Followed(msgspec.Struct, frozen=True):

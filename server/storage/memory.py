@@ -121,7 +121,7 @@ class MemoryStore:
         """See ``Store.missed``."""
         tables = self._check(shard)
         found = tables.page(self._seen_by(user_id, after, upto), limit + 1)
-        return missed_page(found, after, min(upto, tables.position), limit)
+        return missed_page(found, after, min(upto, tables.position), limit, tables.floor)
 
     async def missed_count(self, shard: int, user_id: str, after: int, upto: int) -> int:
         """See ``Store.missed_count``. Exact."""

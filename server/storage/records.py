@@ -101,9 +101,9 @@ def decode_page(text: str | bytes) -> list[Committed]:
     return page
 
 
-def missed_page(entries: list[Committed], after: int, upto: int, limit: int) -> Missed:
+def missed_page(entries: list[Committed], after: int, upto: int, limit: int, floor: int) -> Missed:
     """The answer of ``Store.missed`` for its first ``limit + 1`` entries."""
     if len(entries) <= limit:
-        return Missed(entries, upto, has_more=False)
+        return Missed(entries, upto, has_more=False, floor=floor)
     page = entries[:limit]
-    return Missed(page, page[-1].position if page else after, has_more=True)
+    return Missed(page, page[-1].position if page else after, has_more=True, floor=floor)

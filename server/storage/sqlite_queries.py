@@ -92,7 +92,8 @@ _OF_SPAN: Final = "e.log = s.log AND e.position > s.low AND e.position <= s.high
 
 MISSED: Final = f"""
 {_SPANS}
-SELECT (SELECT position FROM shard WHERE shard = 0), {_ENTRIES} FROM (
+SELECT (SELECT position FROM shard WHERE shard = 0),
+    (SELECT floor FROM shard WHERE shard = 0), {_ENTRIES} FROM (
     SELECT position, seq, body FROM entry WHERE position IN (
         SELECT * FROM (
             SELECT e.position FROM span AS s

@@ -94,8 +94,10 @@ class SqliteReads:
     async def missed(self, shard: int, user_id: str, after: int, upto: int, limit: int) -> Missed:
         """See ``Store.missed``."""
         check_shard(shard)
-        position, rows = await self._answer(sqlite_queries.MISSED, user_id, after, upto, limit + 1)
-        return missed_page(decode_page(rows), after, min(upto, position), limit)
+        position, floor, rows = await self._answer(
+            sqlite_queries.MISSED, user_id, after, upto, limit + 1
+        )
+        return missed_page(decode_page(rows), after, min(upto, position), limit, floor)
 
     async def missed_count(self, shard: int, user_id: str, after: int, upto: int) -> int:
         """See ``Store.missed_count``. Exact, as long as nothing of the logs was trimmed."""

@@ -50,6 +50,16 @@ G = GroupKey("g")
 class HousekeepingContract:
     """What is let go of."""
 
+    async def test_what_was_missed_says_from_where_on_it_is_whole(self, store: Store) -> None:
+        await done(store, founding("g", "ann"))
+        for n in range(2, 8):
+            await done(store, write_set(message(f"m{n}", time_ms=n)))
+        assert (await store.missed(0, "ann", 0, 99, 1)).floor == 0
+        await store.trim(0, 5, 99)
+        missed = await store.missed(0, "ann", 0, 99, 99)
+        assert missed.floor == (await store.heads(0)).floor > 0
+        assert missed.entries[0].position == missed.floor + 1
+
     async def test_trim_takes_the_oldest_and_leaves_the_rest_dense(self, store: Store) -> None:
         await done(store, founding("g", "ann"), write_set(puts={BOB: member("bob")}))
         for n in range(2, 8):
