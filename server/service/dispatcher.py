@@ -103,6 +103,12 @@ class Dispatcher:
         if self._reads:
             await asyncio.wait(set(self._reads))
 
+    async def stop(self) -> None:
+        """End the reads that go on, also those that wait for changes nobody will answer."""
+        for task in self._reads:
+            task.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+
     def _change(
         self, request: Request, method: Method, command: ChangingCommand, caller: Caller
     ) -> None:

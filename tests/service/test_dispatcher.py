@@ -62,6 +62,21 @@ async def test_a_read_does_not_wait_for_other_connections(held: Held) -> None:
     assert not made.done()
 
 
+async def test_a_read_ends_with_the_dispatcher_though_the_change_before_it_does_not(
+    held: Held,
+) -> None:
+    alice = await held.world.online("alice")
+    held.gate.shut(["before commit"])
+    made = alice.send("create_group", **A_WORK_GROUP)
+    read = alice.send("list_joined_groups")
+    await until_idle()
+    assert not made.done()
+    [task] = held.world.dispatcher._reads
+    await held.world.dispatcher.stop()
+    assert task.cancelled()
+    assert not read.done()
+
+
 async def test_a_read_does_not_wait_for_later_changes(held: Held) -> None:
     alice = await held.world.online("alice")
     held.gate.shut(["before commit"])
