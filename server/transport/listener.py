@@ -6,7 +6,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from websockets.http11 import Request as HttpRequest
@@ -38,6 +38,7 @@ class Listener:
     Attributes:
         converse: makes what is said on a connection whose handshake was accepted: the protocol.
         says_bye: see ``WebSocketProtocol``; scripts/autobahn replaces both, nobody else does.
+        open_sockets: what it listens on; the simulation listens in memory.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Listener:
         self.gates = Gates(rulebook)
         self.converse: Callable[[Listener, Connection, Codec], Talk] = Conversation
         self.says_bye = True
+        self.open_sockets: Callable[[str, int], Sequence[socket.socket]] = open_sockets
         self.is_draining = False
         self.paused: set[Connection] = set()
         self.counted: set[Connection] = set()
@@ -82,7 +84,7 @@ class Listener:
             OSError: the address is not free, or not ours.
         """
         loop = asyncio.get_running_loop()
-        sockets = open_sockets(host, port)
+        sockets = self.open_sockets(host, port)
         # We are asked nothing before TLS is agreed on, so that has to be in time, too.
         hello_s = None if tls is None else self.limits["HELLO_MS"] / 1000
         for opened in sockets:

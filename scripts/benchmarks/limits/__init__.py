@@ -1,1 +1,0 @@
-"""What the machine and the libraries cost without a product around them."""

@@ -1,1 +1,0 @@
-"""scripts/storm: thousands of SDK clients lose their server and come back to it."""

@@ -1,0 +1,105 @@
+"""What a history is like: how many take part, the limits of its server, and what goes wrong."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Final
+
+import msgspec
+
+from protocol.limits import default_limits
+from server.domain.rules import Rulebook
+from tests.simulation.network import Conditions
+
+FAULTS: Final[Mapping[str, Sequence[str]]] = {
+    "connections": ("cut", "cut", "half-open", "stall", "stall"),
+    "listener": ("hang", "cut all"),
+    "store": ("store fault", "store fault", "slow store"),
+    "process": ("crash", "drain", "store fault"),
+    "copies": ("backup", "backup", "restore", "crash"),
+    "clock": ("clock",),
+    "applications": ("app restart", "app restart", "old cursor", "slow app"),
+    "devices": ("new device", "twin device", "app restart"),
+}
+"""Families of faults; a history has a few of them."""
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """The frame of a history, drawn from its seed."""
+
+    users: int
+    devices: int
+    operations: int
+    gap_s: float
+    faults: Sequence[str]
+    fault_part: float
+    limits: Mapping[str, int]
+    conditions: Conditions
+    words: int
+    max_queued_events: int
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rules of its server."""
+        return Rulebook(limits=default_limits() | dict(self.limits))
+
+
+def draw(random: Random) -> Profile:
+    """A profile by chance: small as a rule, and each with a few things that are unusual."""
+
+    def sometimes(part: float) -> bool:
+        return random.random() < part
+
+    limits = {
+        "EVENTS_PER_FRAME": random.choice([1, 3, 3, 256]),
+        "HEARTBEAT_MS": random.choice([10_000, 25_000]),
+        "SILENCE_MS": random.choice([8_000, 20_000]),
+        "SLOW_CLOSE_MS": 5_000,
+        "RECALL_MS": 20_000,
+    }
+    if sometimes(0.45):
+        limits["OUTGOING_BYTES"] = random.choice([300, 1_000, 4_000])
+    if sometimes(0.25):
+        limits["RESUME_EVENTS"] = random.choice([2, 5, 12])
+    if sometimes(0.25):
+        limits["HISTORY_MS"] = random.choice([1_500, 5_000, 15_000])
+    if sometimes(0.1):
+        limits["REQUEST_ID_MS"] = random.choice([3_000, 10_000])
+    if sometimes(0.2):
+        limits["DEVICES_PER_USER"] = random.choice([1, 2])
+    if sometimes(0.15):
+        limits["REQUESTS_PER_S"], limits["REQUESTS_BURST"] = random.choice([(2, 3), (5, 6)])
+        limits["RATE_WARNINGS"] = random.choice([2, 5, 1000])
+    if sometimes(0.1):
+        limits["USER_REQUESTS_PER_S"] = 2
+    if sometimes(0.15):
+        limits["REQUESTS_IN_FLIGHT"] = random.choice([1, 2])
+    if sometimes(0.1):
+        limits["GROUP_MESSAGES_PER_S"] = 2
+    if sometimes(0.1):
+        limits["PENDING_APPLICATIONS"] = 1
+    if sometimes(0.1):
+        limits["GROUPS_PER_USER"] = 2
+    if sometimes(0.08):
+        limits["IDLE_GROUP_MS"] = 4_000
+    if sometimes(0.1):
+        limits["HANDLED_MS"] = 2_000
+    families = random.sample(sorted(FAULTS), random.choice([1, 1, 2, 3]))
+    is_slow = "OUTGOING_BYTES" in limits
+    return Profile(
+        users=random.choice([2, 2, 3, 3, 4, 5]),
+        devices=random.choice([1, 1, 2, 3]),
+        operations=random.randint(12, 36),
+        gap_s=random.choice([0.02, 0.1, 0.5, 1.5]),
+        faults=[fault for family in families for fault in FAULTS[family]],
+        fault_part=random.choice([0.1, 0.2, 0.35]),
+        limits=limits,
+        conditions=Conditions(
+            latency_s=random.choice([0.0005, 0.01, 0.05, 0.3]),
+            jitter_s=random.choice([0.0, 0.0, 0.02, 0.5]),
+            bytes_per_s=random.choice([1e7, 20_000, 3_000]) if is_slow else 1e6,
+            window_bytes=random.choice([500, 2_000]) if is_slow else 65_536,
+            piece_bytes=random.choice([0, 0, 0, 0, 200]),
+        ),
+        words=random.choice([30, 200, 1_000]),
+        max_queued_events=random.choice([2, 8, 1024, 1024]),
+    )
