@@ -12,7 +12,6 @@ from protocol.errors import ErrorCode, Refused
 from protocol.identifiers import is_request_id
 from protocol.results import ErrorBody
 
-_KNOWN_CODES: Final = frozenset(ErrorCode)
 _RATE_LIMITED: Final = frozenset({ErrorCode.TOO_MANY_REQUESTS, ErrorCode.GROUP_MESSAGE_RATE})
 
 
@@ -94,9 +93,11 @@ class Attempts:
 
 def _refused(error: ErrorBody) -> Refused:
     """The exception for an error reply."""
-    if error.code in _KNOWN_CODES:
+    try:
         refused = Refused(ErrorCode(error.code), error.message)
-    else:
+    except ValueError:  # a code that this version does not know
         refused = Refused(ErrorCode.INTERNAL, f"{error.name} ({error.code}): {error.message}")
+    else:
+        refused.number = error.code
     refused.detail = error.detail  # not as keywords: its keys are the server's
     return refused

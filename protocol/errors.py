@@ -26,6 +26,7 @@ class ErrorCode(enum.IntEnum):
     ALREADY_MEMBER = 10013
     GROUP_FULL = 10014
     INVALID_GROUP_ID = 10015
+    CALLBACK_REFUSED = 10016
     MUTED = 10017
     USER_NOT_FOUND = 10019
     GROUP_ID_TAKEN = 10021
@@ -44,19 +45,34 @@ class ErrorCode(enum.IntEnum):
     TOO_MANY_MENTIONS = 10053
     ATTRIBUTE_CONFLICT = 10056
     TOO_MANY_COUNTERS = 10063
+    VETOED = 10100
     MESSAGE_TOO_LARGE = 80002
+    CALLBACK_FAILED = 80003
     REQUEST_ID_CONFLICT = 90001
     OUTCOME_UNKNOWN = 90002
     GROUP_VERSION_CONFLICT = 90003
     UNAVAILABLE = 90004
 
+    @classmethod
+    def _missing_(cls, value: object) -> "ErrorCode | None":
+        """The row of a number out of a range: the operator's service chooses among those."""
+        is_veto = isinstance(value, int) and cls.VETOED < value <= _LAST_VETO
+        return cls.VETOED if is_veto else None
+
+
+_LAST_VETO: Final = 10200
+
 
 class ErrorSpec(msgspec.Struct, frozen=True):
-    """One row: may the same request succeed later, the HTTP meaning, one sentence."""
+    """One row: may the same request succeed later, the HTTP meaning, one sentence.
+
+    The row stands for the numbers from its code up to ``last``, where that is set.
+    """
 
     retryable: bool
     http_status: int
     text: str
+    last: int | None = None
 
 
 ERRORS: Final[Mapping[ErrorCode, ErrorSpec]] = {
@@ -83,6 +99,18 @@ ERRORS: Final[Mapping[ErrorCode, ErrorSpec]] = {
     ErrorCode.GROUP_FULL: ErrorSpec(False, 409, "the group has reached its member limit"),
     ErrorCode.INVALID_GROUP_ID: ErrorSpec(
         False, 400, "a chosen group ID is printable ASCII with the prefix that its type asks for"
+    ),
+    ErrorCode.CALLBACK_REFUSED: ErrorSpec(
+        False, 403, "the operator's own service does not allow this"
+    ),
+    ErrorCode.VETOED: ErrorSpec(
+        False,
+        403,
+        "the operator's own service does not allow this, and has chosen the number and the message",
+        _LAST_VETO,
+    ),
+    ErrorCode.CALLBACK_FAILED: ErrorSpec(
+        True, 503, "the operator's own service was asked and did not answer; nothing was changed"
     ),
     ErrorCode.MUTED: ErrorSpec(False, 403, "the member or the whole group is muted"),
     ErrorCode.USER_NOT_FOUND: ErrorSpec(False, 404, "the user is unknown or not in the group"),
@@ -184,13 +212,24 @@ class Refused(Exception):
         code: a row of ERRORS.
         message: what was wrong, where, and what to do; the row's sentence when omitted.
         detail: JSON values; a refusal by a rule has ``rule``, ``have`` and ``need``.
+
+    Attributes:
+        number: what travels: the code's, or another one of its row's range.
     """
 
     def __init__(self, code: ErrorCode, message: str | None = None, **detail: object) -> None:
         self.code = code
+        self.number = int(code)
         self.message = message or ERRORS[code].text
         self.detail: dict[str, Any] = detail
         super().__init__(f"{code.name} ({code.value}): {self.message}")
+
+    @classmethod
+    def vetoed(cls, number: int, message: str) -> "Refused":
+        """The operator's service has refused with a number of its own, 10100 to 10200."""
+        refused = cls(ErrorCode(number), message or None)
+        refused.number = number
+        return refused
 
 
 class ConnectionRefused(Exception):

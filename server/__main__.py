@@ -1,4 +1,4 @@
-"""The command line: ``python -m server serve | token``."""
+"""The command line: ``python -m server serve | token | backup | restore``."""
 
 import argparse
 import asyncio
@@ -20,9 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _settings(options)
         if options.command == "token":
             return _token(settings, options.user_id, options.expire_s)
+        if options.command == "backup":
+            return _say(app.back_up(settings, Path(options.file)))
+        if options.command == "restore":
+            return _say(app.restore(settings, Path(options.file)))
         with logs.kept(settings.log_level):
             return asyncio.run(app.serve(settings))
-    except (SettingsRefused, app.StartRefused, OSError) as error:
+    except (SettingsRefused, app.DataRefused, OSError) as error:
         sys.stderr.write(f"muster: {error}\n")
         return 2
 
@@ -36,6 +40,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(token)
     token.add_argument("user_id", metavar="USER")
     token.add_argument("--expire-s", type=int, default=180 * 86_400, metavar="N")
+    copy = commands.add_parser(
+        "backup", help="copy the database, in use or not, to a new file", allow_abbrev=False
+    )
+    back = commands.add_parser(
+        "restore", help="make a backup the database of a stopped server", allow_abbrev=False
+    )
+    for command in (copy, back):
+        _add_options(command)
+        command.add_argument("file", metavar="FILE")
     return parser
 
 
@@ -49,6 +62,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
             )
         elif name != "secret_key":  # a secret on the command line shows in the process list
             parser.add_argument(flag, metavar="VALUE", help=setting.meaning)
+
+
+def _say(text: str) -> int:
+    sys.stdout.write(text + "\n")
+    return 0
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -9,7 +9,8 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -21,6 +22,7 @@ from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
 from server.service.ports import Heads, Store
+from server.storage import backup
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
@@ -36,8 +38,8 @@ _SWITCH_INTERVAL_S: Final = 0.0005
 """How long the loop may keep the interpreter from the writer thread, which needs it for little."""
 
 
-class StartRefused(Exception):
-    """The server cannot start on this data; the message says why and what to do."""
+class DataRefused(Exception):
+    """This data cannot be served, copied or checked; the message says why and what to do."""
 
 
 class Server:
@@ -103,19 +105,12 @@ async def serve(settings: Settings) -> int:
 
     Raises:
         config.SettingsRefused: the settings cannot be served with.
-        StartRefused: the data directory cannot be used.
+        DataRefused: the data directory cannot be used.
         OSError: an address cannot be listened on.
     """
     rulebook = _rulebook(settings)
-    if "://" in settings.data:
-        raise config.SettingsRefused(
-            f"data is {settings.data.partition('://')[0]}://...; this version stores in a "
-            "directory (SQLite) only"
-        )
-    try:
-        store = await open_sqlite(Path(settings.data))
-    except StoreRefused as error:
-        raise StartRefused(str(error)) from error
+    with _refusals():
+        store = await open_sqlite(_directory(settings))
     try:
         if not settings.secret_key and config.make_key(settings, secrets.token_hex(32)):
             log.warning("a new key was made in %s", config.key_file(settings))
@@ -135,10 +130,68 @@ async def serve(settings: Settings) -> int:
             clock=clock,
             tokens=SystemTokens(),
             is_behind_proxy=settings.behind_proxy,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
         )
         return await Server(settings, node).run()
     finally:
         await _close(store, max(_CLOSE_S, settings.limits["DRAIN_MS"] / 1000))
+
+
+def back_up(settings: Settings, target: Path) -> str:
+    """Copy the database to the new file ``target``; returns what was copied, for the operator.
+
+    Raises:
+        DataRefused: there is no copy; why.
+    """
+    with _refusals():
+        content = backup.back_up(_directory(settings), target)
+    return (
+        f"wrote {target}: {_summary(content)}\n"
+        f"Not in it is the key ({config.key_file(settings)}): keep a copy of that somewhere else."
+    )
+
+
+def restore(settings: Settings, source: Path) -> str:
+    """Make ``source`` the database; returns what was done, for the operator.
+
+    Raises:
+        DataRefused: nothing was done; why.
+    """
+    with _refusals():
+        done = backup.restore(source, _directory(settings))
+    lines = [f"restored {source}: {_summary(done.content)}"]
+    if done.kept is not None:
+        lines.append(f"What was there before is {done.kept}; remove it when it is not needed.")
+    if not settings.secret_key and not config.key_file(settings).exists():
+        lines.append(
+            f"{config.key_file(settings)} is not there: put it back before the next start, which "
+            "makes a new key otherwise, and users have to get new tokens."
+        )
+    return "\n".join(lines)
+
+
+def _summary(content: backup.Content) -> str:
+    return (
+        f"{content.groups} groups, {content.users} members, {content.entries} entries up to "
+        f"position {content.position}, {content.size_bytes} bytes"
+    )
+
+
+def _directory(settings: Settings) -> Path:
+    if "://" in settings.data:
+        raise config.SettingsRefused(
+            f"data is {settings.data.partition('://')[0]}://...; this version stores in a "
+            "directory (SQLite) only"
+        )
+    return Path(settings.data)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except StoreRefused as error:
+        raise DataRefused(str(error)) from error
 
 
 async def _close(store: Store, within_s: float) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from protocol.limits import LIMITS
@@ -40,6 +40,7 @@ class Node:
         heads: where the store's log is; asked for after the store was opened.
         authenticator: who checks the signatures of hellos.
         is_behind_proxy: a proxy names the clients' addresses.
+        wall_ms: the time as the machine shows it, for ages; ``clock``'s when None.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Node:
         clock: Clock,
         tokens: Tokens,
         is_behind_proxy: bool = False,
+        wall_ms: Callable[[], int] | None = None,
     ) -> None:
         self.hub = Hub(heads, rulebook)
         self._drain_s = rulebook.limits["DRAIN_MS"] / 1000
@@ -96,6 +98,7 @@ class Node:
             clock=clock,
             on_trimmed=self.hub.raise_floor,
             on_fatal=self._has_lost_store.set,
+            wall_ms=wall_ms or clock.now_ms,
             shard=SHARD,
         )
         self.hub.on_parted = Departures(self._executor, self.hub.rooms.forget_parting).part

@@ -9,6 +9,7 @@ import msgspec
 
 from scripts.benchmarks.figures import Result
 from scripts.benchmarks.machine import busy_s
+from scripts.benchmarks.sides import Server
 from scripts.common.process import cpu_s
 from scripts.common.target import OwnServer, own_server
 
@@ -31,7 +32,12 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     connections: tuple[int, ...] = (1_000, 5_000)
     connects: int = 2_000
     large: int = 100_000
+    steady: float = 10.0
+    idle: int = 15_000
+    devices: int = 5_000
+    groups: int = 5_000
     wants_c: bool = True
+    wants_sides: bool = True
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +55,7 @@ class Meter:
         pids: the load side's processes, beside this one.
     """
 
-    def __init__(self, server: OwnServer, *pids: int) -> None:
+    def __init__(self, server: Server, *pids: int) -> None:
         self._server = server
         self._pids = pids
         self._begin_s = time.monotonic()

@@ -1,8 +1,7 @@
-"""A connection that asks: for setting things up, and as fast as it is answered."""
+"""A connection that asks for one thing after the other, for setting things up."""
 
 import asyncio
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from scripts.common.target import Target, Trouble
 
 _ANSWER_S: Final = 30.0
 _PER_CALL: Final = 100
+_numbers: Final = itertools.count()  # of all callers: a request id is its user's, not a device's
 
 
 class _FromServer(msgspec.Struct, tag_field="type"):
@@ -21,7 +21,7 @@ class _FromServer(msgspec.Struct, tag_field="type"):
 
 
 class _Welcome(_FromServer, tag="welcome"):
-    pass
+    cursor: str
 
 
 class _Events(_FromServer, tag="events"):
@@ -46,18 +46,13 @@ class Caller:
     """One device of a user.
 
     Attributes:
-        answered: how many requests of ``keep_asking`` were answered.
-        waits_s: how long each of them took.
+        cursor: where it was in the log when it was welcomed.
     """
 
     def __init__(self) -> None:
-        self.answered = 0
-        self.waits_s: list[float] = []
+        self.cursor = ""
         self._link: Link | None = None
         self._waiting: dict[str, asyncio.Future[_Reply]] = {}
-        self._sent_s: dict[str, float] = {}
-        self._numbers = itertools.count()
-        self._message: tuple[str, Mapping[str, Any]] | None = None
         self._welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def connect(self, target: Target, user_id: str, device_id: str = "bench") -> None:
@@ -78,7 +73,7 @@ class Caller:
 
     async def call(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """The result of a request; raises Trouble when it is refused."""
-        request_id = f"c{next(self._numbers)}"
+        request_id = f"c{next(_numbers)}"
         self._waiting[request_id] = asyncio.get_running_loop().create_future()
         self._send(request_id, method, params)
         async with asyncio.timeout(_ANSWER_S):
@@ -88,31 +83,11 @@ class Caller:
         result: dict[str, Any] = msgspec.msgpack.decode(reply.result)
         return result
 
-    def keep_asking(self, method: str, params: Mapping[str, Any], in_flight: int) -> None:
-        """From now on have so many of these requests under way, until ``stop_asking``."""
-        self._message = (method, params)
-        for _ in range(in_flight):
-            self._ask_again()
-
-    def stop_asking(self) -> None:
-        """Let those under way be the last."""
-        self._message = None
-
-    def is_idle(self) -> bool:
-        """Whether no request of ``keep_asking`` is under way."""
-        return not self._sent_s
-
     def end(self) -> None:
         """Break the connection."""
         if self._link is not None:
             self._link.mute()
             self._link.abort()
-
-    def _ask_again(self) -> None:
-        if self._message is not None:
-            request_id = f"k{next(self._numbers)}"
-            self._sent_s[request_id] = time.monotonic()
-            self._send(request_id, *self._message)
 
     def _send(self, request_id: str, method: str, params: Mapping[str, Any]) -> None:
         assert self._link is not None
@@ -124,18 +99,11 @@ class Caller:
         if isinstance(frame, _Reply):
             self._on_reply(frame)
         elif isinstance(frame, _Welcome):
+            self.cursor = frame.cursor
             self._welcomed.set_result(None)
 
     def _on_reply(self, reply: _Reply) -> None:
-        sent_s = self._sent_s.pop(reply.id, None)
-        if sent_s is None:
-            self._waiting.pop(reply.id).set_result(reply)
-            return
-        if reply.error:
-            raise Trouble(f"a request was refused: {msgspec.msgpack.decode(reply.error)}")
-        self.answered += 1
-        self.waits_s.append(time.monotonic() - sent_s)
-        self._ask_again()
+        self._waiting.pop(reply.id).set_result(reply)
 
     def _on_lost(self, code: int | None, reason: str) -> None:
         raise Trouble(f"a connection was lost: {code} {reason}")

@@ -2,24 +2,52 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from scripts.common.terminal import table
 
+OURS: Final = "Muster"
+"""The side that the others are compared with."""
+
 
 class Figure(msgspec.Struct, kw_only=True):
-    """One number, once for each run; ``better`` is "higher", "lower" or "" for neither."""
+    """One number, once for each run.
+
+    ``better`` is "higher", "lower" or "" for neither; ``side`` is whose it is, where several did
+    the same work; ``goal`` is what the median has to reach.
+    """
 
     name: str
     unit: str
     better: str
     values: list[float]
+    side: str = ""
+    goal: float | None = None
 
     @property
     def median(self) -> float:
         """The middle of the runs."""
         return statistics.median(self.values)
+
+    @property
+    def title(self) -> str:
+        """What it is, and whose."""
+        return f"{self.name}, {self.side}" if self.side else self.name
+
+    def verdict(self) -> str:
+        """Whether the goal is met, and if not by how much it is missed; empty without a goal."""
+        if self.goal is None:
+            return ""
+        is_met = self.median <= self.goal if self.better == "lower" else self.median >= self.goal
+        return "met" if is_met else f"missed by {abs(self.median / self.goal - 1):.0%}"
+
+    def goal_text(self) -> str:
+        """The goal with its direction; empty without one."""
+        if self.goal is None:
+            return ""
+        return f"{'<=' if self.better == 'lower' else '>='} {number(self.goal)}"
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -35,42 +63,126 @@ class Report(msgspec.Struct, kw_only=True):
     machine: str
     seed: int
     works: dict[str, Result]
+    made: str = ""
 
 
 class Runs:
     """Collects figures run by run, in the order in which they are first named."""
 
     def __init__(self) -> None:
-        self._figures: dict[str, Figure] = {}
+        self._figures: dict[tuple[str, str], Figure] = {}
 
-    def add(self, name: str, value: float, unit: str, better: str = "") -> None:
+    def add(
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        better: str = "",
+        *,
+        side: str = "",
+        goal: float | None = None,
+    ) -> None:
         """One more value of a figure."""
         figure = self._figures.setdefault(
-            name, Figure(name=name, unit=unit, better=better, values=[])
+            (name, side),
+            Figure(name=name, unit=unit, better=better, values=[], side=side, goal=goal),
         )
         figure.values.append(value)
 
+    def last(self, name: str, side: str = "") -> float | None:
+        """The newest value of a figure; None if there is none."""
+        figure = self._figures.get((name, side))
+        return None if figure is None else figure.values[-1]
+
     def figures(self) -> list[Figure]:
-        """All of them."""
-        return list(self._figures.values())
+        """All of them; those of one name beside each other."""
+        names = list(dict.fromkeys(name for name, _ in self._figures))
+        return sorted(self._figures.values(), key=lambda figure: names.index(figure.name))
 
 
 def shown(result: Result) -> str:
-    """A work's figures as a table."""
-    rows = [["", "median", "lowest", "highest", "", "runs"]]
-    rows += [
-        [
-            figure.name,
-            number(figure.median),
-            number(min(figure.values)),
-            number(max(figure.values)),
-            figure.unit,
-            str(len(figure.values)),
-        ]
-        for figure in result.figures
+    """A work's figures as a table, without the columns that have nothing to say."""
+    ours = {figure.name: figure.median for figure in result.figures if figure.side == OURS}
+    rows = [["", "", "median", "lowest", "highest", "", "to ours", "goal", "", "runs"]]
+    named = ""
+    for figure in result.figures:
+        middle = ours.get(figure.name)
+        is_other = figure.side not in ("", OURS) and middle
+        rows.append(
+            [
+                figure.name if figure.name != named else "",
+                figure.side,
+                number(figure.median),
+                number(min(figure.values)),
+                number(max(figure.values)),
+                figure.unit,
+                f"{figure.median / middle:.2f} x" if is_other and middle else "",
+                figure.goal_text(),
+                figure.verdict(),
+                str(len(figure.values)),
+            ]
+        )
+        named = figure.name
+    notes = "".join(f"\n  {note}" for note in result.notes if note)
+    return _without_empty_columns(rows, (2, 3, 4, 6, 9)) + notes
+
+
+def _without_empty_columns(rows: list[list[str]], right: Sequence[int]) -> str:
+    kept = [
+        column
+        for column in range(len(rows[0]))
+        if column == 0 or any(row[column] for row in rows[1:])
     ]
-    notes = "".join(f"\n  {note}" for note in result.notes)
-    return table(rows, right=(1, 2, 3, 5)) + notes
+    narrow = [[row[column] for column in kept] for row in rows]
+    return table(narrow, right=[kept.index(column) for column in right if column in kept])
+
+
+def goals(report: Report) -> str:
+    """Every figure that has a goal, and whether it is met."""
+    rows = [["work", "figure", "median", "", "goal", ""]]
+    for work, result in report.works.items():
+        rows += [
+            [
+                work,
+                figure.title,
+                number(figure.median),
+                figure.unit,
+                figure.goal_text(),
+                figure.verdict(),
+            ]
+            for figure in result.figures
+            if figure.goal is not None
+        ]
+    return table(rows, right=(2,)) if len(rows) > 1 else ""
+
+
+def markdown(report: Report) -> str:
+    """The report as a page's table: goals first, then every side's figure."""
+    lines = [f"{report.machine}; {report.made}", ""]
+    lines += ["| work | figure | Muster | others, and how many times ours | goal | |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    for work, result in report.works.items():
+        for name in dict.fromkeys(figure.name for figure in result.figures):
+            lines.append(_markdown_row(work, [f for f in result.figures if f.name == name]))
+    return "\n".join(lines)
+
+
+def _markdown_row(work: str, figures: Sequence[Figure]) -> str:
+    mine = next((figure for figure in figures if figure.side in ("", OURS)), None)
+    others = "; ".join(
+        f"{figure.side} {number(figure.median)}"
+        + (f" ({figure.median / mine.median:.2f})" if mine is not None and mine.median else "")
+        for figure in figures
+        if figure is not mine
+    )
+    first = figures[0]
+    value = ""
+    if mine is not None:
+        spread = f"{number(min(mine.values))} to {number(max(mine.values))}"
+        value = f"{number(mine.median)} {mine.unit} ({spread})"
+    judged = mine or first
+    cells = [work, first.name, value, others, judged.goal_text(), judged.verdict()]
+    return f"| {' | '.join(cells)} |"
 
 
 def compared(old: Report, new: Report) -> str:
@@ -96,10 +208,10 @@ def _pairs(
     old: Mapping[str, Result], new: Mapping[str, Result]
 ) -> Iterator[tuple[str, Figure, Figure]]:
     for work, result in new.items():
-        before = {figure.name: figure for figure in old[work].figures} if work in old else {}
+        before = {figure.title: figure for figure in old[work].figures} if work in old else {}
         for figure in result.figures:
-            if figure.name in before:
-                yield f"{work}: {figure.name}", before[figure.name], figure
+            if figure.title in before:
+                yield f"{work}: {figure.title}", before[figure.title], figure
 
 
 def _verdict(before: Figure, after: Figure) -> str:

@@ -1,6 +1,7 @@
 """The swarm in Python, for machines without a C compiler; see ``swarm.c`` for what it is told.
 
-A program of its own, on the standard library only: plain sockets and a selector.
+A program of its own, on the standard library only: plain sockets and a selector. It does not
+know ``pace`` and ``probe``: it would measure itself.
 """
 
 import resource
@@ -9,13 +10,35 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-_PEEK: Final = 32
+_PEEK: Final = 96
 _PONG: Final = b"\x8a\x80\0\0\0\0"
 _HEAD_END: Final = b"\r\n\r\n"
+_DIGITS: Final = 8
+_PATIENCE_NS: Final = 30_000_000_000
+
+
+class Asker:
+    """What a connection asks in turn, and when it asked what is under way."""
+
+    def __init__(self) -> None:
+        self._templates: deque[tuple[bytes, int]] = deque()
+        self.sent_ns: deque[int] = deque()
+
+    def add(self, frame: bytes, digits_at: int) -> int:
+        """One more; returns how many there are."""
+        self._templates.append((frame, digits_at))
+        return len(self._templates)
+
+    def next_frame(self, number: int) -> bytes:
+        """The next one, with this number."""
+        frame, at = self._templates[0]
+        self._templates.rotate(-1)
+        return frame[:at] + b"%08d" % number + frame[at + _DIGITS :]
 
 
 class Connection:
@@ -26,6 +49,8 @@ class Connection:
         self._hello = hello
         self._buffer = b""
         self._is_upgraded = False
+        self._is_welcome = False
+        self.asker: Asker | None = None
         self.events = 0
         self.socket = socket.create_connection(swarm.address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -34,6 +59,7 @@ class Connection:
     def on_readable(self) -> None:
         """Take what there is."""
         data = self.socket.recv(1 << 18)
+        self._swarm.bytes_read += len(data)
         if not data:
             raise SystemExit("swarm: a connection broke")
         self._buffer += data
@@ -61,7 +87,12 @@ class Connection:
             self.events += 1
             if self.events == self._swarm.awaited:
                 self._swarm.last_ns = time.monotonic_ns()
+                self._swarm.first_ns = self._swarm.first_ns or self._swarm.last_ns
+        elif self._is_welcome:
+            if self.asker is not None and self.asker.sent_ns:
+                self._swarm.on_answer(self, peek)
         elif b"welcome" in peek:
+            self._is_welcome = True
             self._swarm.welcomed += 1
 
 
@@ -87,7 +118,14 @@ class PlainSwarm:
         self.upgrade = upgrade
         self.welcomed = 0
         self.awaited = 0
+        self.first_ns = 0
         self.last_ns = 0
+        self.bytes_read = 0
+        self._askers: dict[int, Asker] = {}
+        self._asked = 0
+        self._is_asking = False
+        self._errors = 0
+        self._waits_ns: list[int] = []
         self._hellos = hellos
         self._connections: list[Connection] = []
         self._selector = selectors.DefaultSelector()
@@ -100,7 +138,9 @@ class PlainSwarm:
                 len(self._connections) < count
                 and len(self._connections) - self.welcomed < at_a_time
             ):
-                connection = Connection(self, self._hellos[len(self._connections)])
+                number = len(self._connections)
+                connection = Connection(self, self._hellos[number])
+                connection.asker = self._askers.get(number)
                 self._connections.append(connection)
                 self._selector.register(connection.socket, selectors.EVENT_READ, connection)
             self.turn(1.0)
@@ -115,11 +155,56 @@ class PlainSwarm:
     def wait(self, count: int, timeout_ms: int) -> list[int]:
         """See swarm.c."""
         give_up_ns = time.monotonic_ns() + timeout_ms * 1_000_000
-        self.awaited, self.last_ns = count, 0
+        self.awaited, self.first_ns, self.last_ns = count, 0, 0
         while self._least() < count and time.monotonic_ns() < give_up_ns:
             self.turn(0.1)
         most = max(connection.events for connection in self._connections)
-        return [self.last_ns, self._least(), most, _cpu_us()]
+        return [self.first_ns, self.last_ns, self._least(), most, self.bytes_read, _cpu_us()]
+
+    def template(self, number: int, digits_at: int, frame: bytes) -> list[int]:
+        """See swarm.c."""
+        asker = self._askers.setdefault(number, Asker())
+        if number < len(self._connections):
+            self._connections[number].asker = asker
+        return [asker.add(frame, digits_at)]
+
+    def ask(self, first: int, count: int, in_flight: int, ms: int) -> list[int]:
+        """See swarm.c."""
+        connections = self._connections[first : first + count]
+        self._waits_ns, self._errors, self._is_asking = [], 0, True
+        begin_ns = time.monotonic_ns()
+        end_ns = begin_ns + ms * 1_000_000
+        for connection in connections * in_flight:
+            self._ask_once(connection)
+        while time.monotonic_ns() < end_ns:
+            self.turn(0.001)
+        self._is_asking = False
+        end_ns, waits_ns = time.monotonic_ns(), sorted(self._waits_ns)
+        errors = self._errors
+        while any(connection.asker and connection.asker.sent_ns for connection in connections):
+            if time.monotonic_ns() > end_ns + _PATIENCE_NS:
+                raise SystemExit("swarm: a request was not answered")
+            self.turn(0.1)
+        half, most = (
+            waits_ns[int(share * len(waits_ns))] if waits_ns else 0 for share in (0.5, 0.99)
+        )
+        return [len(waits_ns), errors, begin_ns, end_ns, half, most, _cpu_us()]
+
+    def on_answer(self, connection: Connection, peek: bytes) -> None:
+        """The oldest request of a connection was answered."""
+        assert connection.asker is not None
+        self._waits_ns.append(time.monotonic_ns() - connection.asker.sent_ns.popleft())
+        self._errors += b"error" in peek
+        if self._is_asking:
+            self._ask_once(connection)
+
+    def _ask_once(self, connection: Connection) -> None:
+        if connection.asker is None:
+            raise SystemExit("swarm: a connection without a template")
+        frame = connection.asker.next_frame(self._asked)
+        self._asked += 1
+        connection.asker.sent_ns.append(time.monotonic_ns())
+        connection.socket.sendall(frame)
 
     def close(self) -> list[int]:
         """See swarm.c."""
@@ -150,6 +235,11 @@ class PlainSwarm:
             "open": lambda words: ("opened", self.open(int(words[0]), int(words[1]))),
             "send": lambda words: ("sent", self.send(int(words[0]), bytes.fromhex(words[1]))),
             "await": lambda words: ("done", self.wait(int(words[0]), int(words[1]))),
+            "template": lambda words: (
+                "kept",
+                self.template(int(words[0]), int(words[1]), bytes.fromhex(words[2])),
+            ),
+            "ask": lambda words: ("asked", self.ask(*map(int, words))),
             "close": lambda _words: ("closed", self.close()),
         }
         while True:

@@ -2,24 +2,26 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from scripts.benchmarks import connects, fanout, groupsize, memory, sends
+from scripts.benchmarks import connects, fanout, groupsize, memory, peers, sends
 from scripts.benchmarks.bench import Sizes, Work
-from scripts.benchmarks.figures import Report, Result, compared, shown
+from scripts.benchmarks.figures import Report, Result, compared, goals, markdown, shown
 from scripts.benchmarks.machine import machine_line
 from scripts.common.process import raise_open_files
 from scripts.common.target import Trouble
 
 WORKS: Final[Mapping[str, Work]] = {
-    "sends": sends.WORK,
-    "fanout": fanout.WORK,
+    "lone": fanout.LONE,
+    "burst": fanout.BURST,
     "memory": memory.WORK,
     "connects": connects.WORK,
+    "sends": sends.WORK,
     "groupsize": groupsize.WORK,
 }
 """To add one, write a module with a WORK and name it here."""
@@ -32,6 +34,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["compare"]:
             return _compare(arguments[1:])
+        if arguments[:1] == ["table"]:
+            return _table(arguments[1:])
+        if arguments == ["install-peers"]:
+            peers.install()
+            return 0
         return _bench(arguments)
     except (Trouble, OSError, msgspec.DecodeError) as error:
         sys.stderr.write(f"bench: {error}\n")
@@ -51,19 +58,23 @@ def _bench(arguments: Sequence[str]) -> int:
         connects=options.connects,
         large=options.large,
         wants_c=not options.plain,
+        wants_sides=not options.alone,
     )
     files = raise_open_files()
     most = max(sizes.members, sizes.connects, *sizes.connections)
     if most + _SPARE_FILES > files:
         raise Trouble(f"{most} connections need more open files than the {files} that are allowed")
     tell = _teller()
-    report = Report(machine=machine_line(), seed=sizes.seed, works={})
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    report = Report(machine=machine_line(), seed=sizes.seed, works={}, made=made)
     sys.stdout.write(f"{report.machine}\n")
     for name in names:
         result = WORKS[name].measure(sizes, tell)
         tell("")
         report.works[name] = result
         _show(name, result)
+    if summary := goals(report):
+        sys.stdout.write(f"\ngoals\n{summary}\n")
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     return 0
@@ -88,12 +99,25 @@ def _compare(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _table(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench table", description="Show a result as a Markdown table."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.json")
+    options = parser.parse_args(arguments)
+    report = msgspec.json.decode(options.file.read_bytes(), type=Report)
+    sys.stdout.write(markdown(report) + "\n")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     known = "\n".join(f"  {name:10}{work.question}" for name, work in WORKS.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description=f"Measure a server of its own over real sockets.\n\nworks:\n{known}",
-        epilog="scripts/bench compare OLD.json NEW.json shows two results side by side.",
+        epilog="scripts/bench compare OLD.json NEW.json shows two results side by side, "
+        "scripts/bench table FILE.json one as a page, and scripts/bench install-peers gets the "
+        "servers that are measured beside ours.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -122,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plain", action="store_true", help="receivers in Python even with a C compiler"
     )
+    parser.add_argument(
+        "--alone", action="store_true", help="our server only, without limits and peers beside it"
+    )
     return parser
 
 
@@ -140,9 +167,9 @@ def _positive(text: str) -> int:
 _SIZES: Final[Sequence[tuple[str, Callable[[str], float], str]]] = (
     ("seed", _positive, "of the order of what is measured"),
     ("runs", _positive, "how often everything is measured"),
-    ("seconds", float, "of each run of sends"),
-    ("members", _positive, "of the group of fanout"),
-    ("rounds", _positive, "of each run of fanout"),
+    ("seconds", float, "of each run of what goes on for a time"),
+    ("members", _positive, "of the group of lone and burst"),
+    ("rounds", _positive, "of each run of lone, burst and groupsize"),
     ("connects", _positive, "connections of each run of connects"),
     ("large", _positive, "members of the large group of groupsize"),
 )

@@ -1,12 +1,12 @@
-"""Drives many idle or listening connections that live in a process of their own.
+"""Drives many idle, listening or asking connections that live in a process of their own.
 
 That process is a small C program, compiled on the spot; where there is no compiler, one in
-Python that does the same at a multiple of the cost. ``swarm.c`` describes what they are told.
+Python that does the same at a multiple of the cost. ``native/swarm.c`` describes what they are
+told.
 """
 
 import contextlib
 import selectors
-import shutil
 import struct
 import subprocess
 import sys
@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from protocol.codec import MSGPACK
-from scripts.common.link import BINARY, client_frame, upgrade_request
-from scripts.common.target import Target, Trouble
+from scripts.benchmarks.native import compiled
+from scripts.common.target import Trouble
 
 _HERE: Final = Path(__file__).parent
 _ANSWER_S: Final = 120.0
@@ -36,19 +35,54 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """When the last connection was given its last event; the fewest and most that any was given.
+    """When the first and the last connection were given their last event.
 
-    ``cpu_s`` is what the swarm has spent since it was started.
+    ``least`` and ``most``: the fewest and most events that any was given. ``bytes_read`` and
+    ``cpu_s`` count from when the swarm was started.
     """
 
+    first_s: float
     last_s: float
     least: int
     most: int
+    bytes_read: int
     cpu_s: float
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """Answers within the time, how many of them were errors, and how long they took."""
+
+    answers: int
+    errors: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Paced(msgspec.Struct, frozen=True):
+    """From when something was asked for to when it was there; ``late_ms`` is the asker's fault."""
+
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    most_ms: float
+    late_ms: float
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A frame that is sent again and again.
+
+    Args:
+        frame: masked with zeros.
+        digits_at: where in it the eight digits of the request's number are.
+    """
+
+    frame: bytes
+    digits_at: int
+
+
 class Swarm:
-    """Connections of the users ``user_ids``, one each; made by ``swarm_of``."""
+    """Connections, one for each hello; made by ``swarm_of``."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", *, is_c: bool) -> None:
         self._process = process
@@ -62,16 +96,25 @@ class Swarm:
 
     def open(self, count: int, at_a_time: int = _AT_A_TIME) -> Opened:
         """Have the first ``count`` connections welcomed, some at a time."""
-        words = self._tell(f"open {count} {at_a_time}", "opened", 4)
+        self.begin_opening(count, at_a_time)
+        return self.end_opening(count)
+
+    def begin_opening(self, count: int, at_a_time: int = _AT_A_TIME) -> None:
+        """Start what ``end_opening`` waits for; nothing else may be asked meanwhile."""
+        self._tell(f"open {count} {at_a_time}")
+
+    def end_opening(self, count: int) -> Opened:
+        """Wait until all are welcomed."""
+        words = self._answer("opened", 4)
         if words[0] != count:
             raise Trouble(f"{words[0]} of {count} connections were opened")
         spent_us, self._cpu_us = words[3] - self._cpu_us, words[3]
         return Opened((words[2] - words[1]) / 1e9, spent_us / 1e6)
 
-    def send(self, number: int, payloads: Sequence[bytes]) -> float:
-        """Write messages to one connection at once; returns when, in seconds."""
-        data = b"".join(client_frame(BINARY, payload) for payload in payloads)
-        return self._tell(f"send {number} {data.hex()}", "sent", 1)[0] / 1e9
+    def send(self, number: int, frames: bytes) -> float:
+        """Write frames to one connection at once; returns when, in seconds."""
+        self._tell(f"send {number} {frames.hex()}")
+        return self._answer("sent", 1)[0] / 1e9
 
     def wait_for_events(self, count: int) -> Heard:
         """Wait until each connection was given ``count`` events since it was opened.
@@ -79,14 +122,46 @@ class Swarm:
         Raises:
             Trouble: one of them was not.
         """
-        last_ns, least, most, cpu_us = self._tell(f"await {count} {_AWAIT_MS}", "done", 4)
+        self._tell(f"await {count} {_AWAIT_MS}")
+        first_ns, last_ns, least, most, bytes_read, cpu_us = self._answer("done", 6)
         if least < count:
             raise Trouble(f"a connection was given {least} of {count} events")
-        return Heard(last_ns / 1e9, least, most, cpu_us / 1e6)
+        return Heard(first_ns / 1e9, last_ns / 1e9, least, most, bytes_read, cpu_us / 1e6)
+
+    def teach(self, number: int, template: Template) -> None:
+        """Tell a connection what to ask, in turn with what it was told before."""
+        self._tell(f"template {number} {template.digits_at} {template.frame.hex()}")
+        self._answer("kept", 1)
+
+    def ask(self, first: int, count: int, in_flight: int, seconds: float) -> Asked:
+        """Have ``count`` connections from ``first`` on keep ``in_flight`` requests each under way.
+
+        Returns when the time is over and all are answered; later answers are not counted.
+        """
+        self._tell(f"ask {first} {count} {in_flight} {int(seconds * 1000)}")
+        answers, errors, begin_ns, end_ns, p50_ns, p99_ns, _ = self._answer("asked", 7)
+        return Asked(answers, errors, (end_ns - begin_ns) / 1e9, p50_ns / 1e6, p99_ns / 1e6)
+
+    def begin_pace(self, number: int, gap_s: float, count: int) -> None:
+        """One connection asks every ``gap_s``, and all are given an event for each; see end."""
+        self._tell(f"pace {number} {int(gap_s * 1e9)} {count}")
+
+    def end_pace(self) -> Paced:
+        """Wait until all have all events of ``begin_pace``."""
+        return self._paced("paced")
+
+    def begin_probe(self, number: int, gap_s: float, count: int) -> None:
+        """One connection asks every ``gap_s``; see end."""
+        self._tell(f"probe {number} {int(gap_s * 1e9)} {count}")
+
+    def end_probe(self) -> Paced:
+        """Wait until all of ``begin_probe`` is answered."""
+        return self._paced("probed")
 
     def close(self) -> None:
         """End all connections."""
-        self._tell("close", "closed", 1)
+        self._tell("close")
+        self._answer("closed", 1)
 
     def end(self) -> None:
         """End the process."""
@@ -99,29 +174,48 @@ class Swarm:
             self._process.kill()
             self._process.wait()
 
-    def _tell(self, command: str, answer: str, numbers: int) -> list[int]:
-        stdin, stdout = self._process.stdin, self._process.stdout
+    def _paced(self, answer: str) -> Paced:
+        _, begin_ns, end_ns, p50_ns, p99_ns, most_ns, late_ns, _ = self._answer(answer, 8)
+        times = (ns / 1e6 for ns in (p50_ns, p99_ns, most_ns, late_ns))
+        return Paced((end_ns - begin_ns) / 1e9, *times)
+
+    def _tell(self, command: str) -> None:
+        stdin = self._process.stdin
         assert stdin is not None
-        assert stdout is not None
         stdin.write(command.encode() + b"\n")
         stdin.flush()
+        self._command = command
+
+    def _answer(self, answer: str, numbers: int) -> list[int]:
+        stdout = self._process.stdout
+        assert stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             line = stdout.readline() if selector.select(_ANSWER_S) else b""
         words = line.decode().split()
         if words[:1] != [answer] or len(words) != 1 + numbers:
-            raise Trouble(f"the swarm did not {command.split()[0]}: {line.decode()!r}")
+            raise Trouble(f"the swarm did not {self._command.split()[0]}: {line.decode()!r}")
         return [int(word) for word in words[1:]]
 
 
 @contextlib.contextmanager
-def swarm_of(target: Target, user_ids: Sequence[str], *, wants_c: bool = True) -> Iterator[Swarm]:
-    """A swarm that connects as these users, on a device each, in MessagePack."""
-    parts = urlsplit(target.url)
+def swarm_of(
+    url: str, upgrade: bytes, hellos: Sequence[bytes], *, wants_c: bool = True
+) -> Iterator[Swarm]:
+    """A swarm of as many connections as there are hellos.
+
+    Args:
+        url: the server.
+        upgrade: the HTTP request that every connection begins with.
+        hellos: the first frame of each, masked; it is answered with a message that has the word
+            ``welcome`` in its beginning.
+        wants_c: take the C program if it can be compiled.
+    """
+    parts = urlsplit(url)
     with tempfile.TemporaryDirectory(prefix="muster-swarm-") as directory:
         records = Path(directory) / "records"
-        records.write_bytes(b"".join(map(_record, _messages(target, user_ids))))
-        program = _compiled(Path(directory)) if wants_c else None
+        records.write_bytes(b"".join(map(_record, [upgrade, *hellos])))
+        program = compiled("native/swarm.c") if wants_c else None
         plain = [sys.executable, "-P", str(_HERE / "plain_swarm.py")]
         command = plain if program is None else [str(program)]
         process = subprocess.Popen(
@@ -136,29 +230,5 @@ def swarm_of(target: Target, user_ids: Sequence[str], *, wants_c: bool = True) -
             swarm.end()
 
 
-def _messages(target: Target, user_ids: Sequence[str]) -> Iterator[bytes]:
-    yield upgrade_request(target.url, MSGPACK.subprotocol)[0]
-    for user_id in user_ids:
-        hello = {
-            "type": "hello",
-            "user_id": user_id,
-            "user_sig": target.sign(user_id),
-            "device_id": "bench",
-            "platform": "bench",
-        }
-        yield client_frame(BINARY, MSGPACK.encode(hello))
-
-
 def _record(data: bytes) -> bytes:
     return struct.pack("<I", len(data)) + data
-
-
-def _compiled(directory: Path) -> Path | None:
-    """The C program, or None where it cannot be had."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
-    program = directory / "swarm"
-    command = [compiler, "-O2", "-o", str(program), str(_HERE / "swarm.c")]
-    made = subprocess.run(command, check=False, capture_output=True)
-    return program if made.returncode == 0 else None

@@ -8,7 +8,7 @@ from server.domain.model import Group, Slice
 def error_body(refused: Refused) -> ErrorBody:
     """``refused`` as the wire shows it."""
     return ErrorBody(
-        code=int(refused.code),
+        code=refused.number,
         name=refused.code.name,
         message=refused.message,
         retryable=ERRORS[refused.code].retryable,

@@ -54,6 +54,7 @@ class CatchUp:
         self._shard = shard
         limits = rulebook.limits
         self._page = PageLimits(limits["EVENTS_PER_FRAME"], limits["EVENTS_FRAME_BYTES"])
+        self._outgoing_bytes = limits["OUTGOING_BYTES"]
         self._turns = asyncio.Semaphore(_READS_AT_ONCE)
         self._followed_groups = FollowedGroups(store, hub.rooms, self._turns)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,19 +175,32 @@ class CatchUp:
         if missed.floor > session.position:
             self._give_up(session, missed.floor)
             return
-        entries = _with_endings(missed, feed, session.position)
-        for position, events in event_pages(session.codec, entries, self._page):
-            cursor = self._hub.cursor_at(position)
-            session.put(page_frame(session.codec, events, cursor))
-        session.position = missed.until
+        until, has_more = self._put_pages(session, feed, missed)
+        session.position = until
         held = session.stop_holding()
-        if held is not None and not missed.has_more and not session.is_paused:
+        if held is not None and not has_more and not session.is_paused:
             for frame in held:
                 session.put(frame)
             self._hub.go_live(session)
         self._hub.mark_dirty(session)
         # The write must happen before the next page is read: it may find the peer slow.
         session.flush()
+
+    def _put_pages(self, session: Session, feed: Feed, missed: Missed) -> tuple[int, bool]:
+        """Queue what was read, up to OUTGOING_BYTES or a message more.
+
+        Returns the position up to which that is everything, and whether there is more after it.
+        """
+        put_bytes, until = 0, session.position
+        entries = _with_endings(missed, feed, session.position)
+        for position, events in event_pages(session.codec, entries, self._page):
+            if put_bytes >= self._outgoing_bytes:
+                return until, True
+            frame = page_frame(session.codec, events, self._hub.cursor_at(position))
+            session.put(frame)
+            put_bytes += len(frame)
+            until = position
+        return missed.until, missed.has_more
 
     def _give_up(self, session: Session, floor: int) -> None:
         """Let go of a session that was so slow that what it missed is no longer kept.

@@ -28,9 +28,10 @@ class Housekeeping:
 
     Args:
         on_trimmed: called with the new floor: cursors before it cannot be resumed from.
-        on_fatal: called when the store is fenced; the process must end. The executor would find
-            out with its next commit, but those who catch up cannot be served until then, and so
-            perhaps nobody asks for one.
+        on_fatal: called when the store is fenced; the process must end. Who only reads would
+            otherwise be refused for ever by a server that looks alive.
+        wall_ms: the time as the machine shows it. ``clock`` may be ahead of it for good, when
+            the machine's was once; nothing becomes old by that.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Housekeeping:
         clock: Clock,
         on_trimmed: Callable[[int], None],
         on_fatal: Callable[[], None],
+        wall_ms: Callable[[], int],
         shard: int = 0,
     ) -> None:
         self._store = store
@@ -51,7 +53,8 @@ class Housekeeping:
         self._on_trimmed = on_trimmed
         self._on_fatal = on_fatal
         self._shard = shard
-        self._started_ms = clock.now_ms()
+        self._wall_ms = wall_ms
+        self._started_ms = wall_ms()
         self._started_s = clock.monotonic_s()
 
     async def run(self) -> None:
@@ -90,7 +93,7 @@ class Housekeeping:
     def _now_ms(self) -> int:
         """What ages are counted from: a wall clock that jumps ahead makes nothing old."""
         passed_s = self._clock.monotonic_s() - self._started_s
-        return min(self._clock.now_ms(), self._started_ms + int(passed_s * 1000))
+        return min(self._wall_ms(), self._started_ms + int(passed_s * 1000))
 
     async def _recycle(self, before_ms: int) -> None:
         for group_id in await self._store.idle_groups(before_ms, _RECYCLED_AT_ONCE):

@@ -8,7 +8,6 @@ directory that has lost its database is refused instead of served as a new one.
 import os
 import secrets
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +49,7 @@ def prepare(directory: Path, epoch: str | None) -> sqlite3.Connection:
             _refuse_loss(directory, path)
             _make(path)
         connection = _open_checked(path, secrets.token_hex(8) if epoch is None else epoch)
-        _set_marker(directory)
+        set_marker(directory)
     except OSError as error:
         raise StoreRefused(f"{path} cannot be used: {error.strerror}") from error
     except sqlite3.Error as error:
@@ -67,6 +66,39 @@ def connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=_CACHED_STATEMENTS,
     )
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection to a whole database of ours that cannot write and never checkpoints.
+
+    Works beside a running server. The last writer to close a database merges its log into it and
+    removes the log; whoever has to repair a damaged one needs both as they are.
+
+    Raises:
+        StoreRefused: the file is damaged, foreign, or of a newer version.
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise StoreRefused(f"{path} is no SQLite database; {_RESTORE}")
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        check(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
+    except StoreRefused:
+        connection.close()
+        raise
+    return connection
 
 
 def _refuse_loss(directory: Path, path: Path) -> None:
@@ -88,14 +120,11 @@ def _make(path: Path) -> None:
     finally:
         connection.close()
     unfinished.rename(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _open_checked(path: Path, term: str) -> sqlite3.Connection:
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise StoreRefused(f"{path} is no SQLite database; {_RESTORE}")
-    _look_at(path)
+    connect_read_only(path).close()
     connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -111,20 +140,6 @@ def _open_checked(path: Path, term: str) -> sqlite3.Connection:
     return connection
 
 
-def _look_at(path: Path) -> None:
-    """Check what is there by a connection that cannot write.
-
-    The last writer to close a database merges its log into it and removes the log. Whoever has to
-    repair a damaged one needs both as they are.
-    """
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
-            _check(connection, path)
-    except sqlite3.Error as error:
-        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
-
-
 def _verb(error: sqlite3.Error) -> str:
     """What cannot be done, and what helps against it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -133,7 +148,13 @@ def _verb(error: sqlite3.Error) -> str:
     return f"read: {error}; {_RESTORE}"
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Return if what is at ``path``, to which ``connection`` leads, is whole and may be served.
+
+    Raises:
+        StoreRefused: it is damaged, foreign, or of a newer version.
+        sqlite3.Error: it cannot be read.
+    """
     if schema.application_of(connection) != schema.APPLICATION_ID:
         raise StoreRefused(f"{path} is a database of another program; {_RESTORE}")
     version = schema.version_of(connection)
@@ -147,14 +168,16 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreRefused(f"{path} is damaged: {found}; {_RESTORE}")
 
 
-def _set_marker(directory: Path) -> None:
+def set_marker(directory: Path) -> None:
+    """Say that ``directory`` has a database, so that one that is missing was lost."""
     marker = directory / MARKER_NAME
     if not marker.exists():
         os.close(os.open(marker, os.O_CREAT, 0o600))
-        _sync_directory(directory)
+        sync_directory(directory)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Sync what was made, renamed and removed in ``directory``."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -214,6 +214,45 @@ async def test_a_page_of_a_resume_is_within_256_events_and_256_kib(codec: Codec)
         assert max(later.frame_bytes) <= 256 * 1024
 
 
+@BOTH
+async def test_what_is_read_from_the_log_at_once_is_bounded_in_bytes_too(codec: Codec) -> None:
+    """A page of large events does not all go to a peer that takes little of it."""
+    frame_bytes = 4_096
+    limits = LIMITS | {"EVENTS_PER_FRAME": 256, "EVENTS_FRAME_BYTES": frame_bytes}
+    async with world_on(MemoryStore(epoch=EPOCH), rulebook_with(limits)) as world:
+        alice = await group_of(world, "bob")
+        bob = world.connect("bob", codec=codec)
+        witness = Witness(bob)
+        bob.stall()
+        for _ in range(10):
+            await talk(alice, 20)
+        while bob.unread or not bob.is_live:
+            bob.read(3_000)
+            await until_idle()
+            # It goes on when a quarter is unread, and the last frame may go over.
+            assert kept_for(bob) <= OUTGOING_BYTES * 5 // 4 + frame_bytes
+        log = await world.log()
+        witness.assert_nothing_wrong(log)
+        witness.assert_all_is_told(log)
+
+
+async def test_a_resume_from_far_behind_is_bounded_in_bytes_too() -> None:
+    frame_bytes = 4_096
+    limits = LIMITS | {"EVENTS_PER_FRAME": 256, "EVENTS_FRAME_BYTES": frame_bytes}
+    async with world_on(MemoryStore(epoch=EPOCH), rulebook_with(limits)) as world:
+        alice = await group_of(world, "bob")
+        for _ in range(10):
+            await talk(alice, 20)
+        bob = world.connect("bob", cursor=f"{EPOCH}:0")
+        witness = Witness(bob)
+        bob.stall()
+        await until_idle()
+        assert kept_for(bob) <= OUTGOING_BYTES + frame_bytes
+        bob.unstall()
+        await until_idle()
+        witness.assert_all_is_told(await world.log())
+
+
 async def test_a_device_so_slow_that_the_rest_is_gone_is_sent_away_and_told_of_the_hole() -> None:
     """It was paused within the log, and the log's beginning was let go of meanwhile."""
     store = MemoryStore(epoch=EPOCH)

@@ -1,6 +1,7 @@
 """Tables that are complete, so that nothing can be sent that they do not explain."""
 
 import inspect
+import itertools
 import re
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 
 from protocol import commands
 from protocol.commands import ChangingCommand, Command
-from protocol.errors import CLOSES, ERRORS, CloseCode, ErrorCode
+from protocol.errors import CLOSES, ERRORS, CloseCode, ErrorCode, Refused
 from protocol.events import EVENT_DATA
 from protocol.limits import LIMITS
 from protocol.methods import METHOD_OF, METHODS, Method
@@ -80,3 +81,15 @@ def test_limits_are_sane() -> None:
         assert spec.default or spec.may_be_off, name
         assert spec.unit, name
         assert spec.reason, name
+
+
+def test_a_row_of_a_range_stands_for_its_numbers_and_no_others() -> None:
+    for number in (10100, 10137, 10200):
+        refused = Refused.vetoed(number, "not here")
+        assert (refused.code, refused.number) == (ErrorCode.VETOED, number)
+        assert refused.message == "not here"
+    for number in (10099, 10201):
+        with pytest.raises(ValueError, match=str(number)):
+            Refused.vetoed(number, "")
+    ranges = [(int(code), spec.last or int(code)) for code, spec in sorted(ERRORS.items())]
+    assert all(last < first for (_, last), (first, _) in itertools.pairwise(ranges))

@@ -1,5 +1,6 @@
 """scripts/bench: the shape of what it prints and keeps, never the speed."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Final
@@ -7,10 +8,34 @@ from typing import Final
 import msgspec
 import pytest
 
+from scripts.benchmarks.bare_writer import bare_writer
 from scripts.benchmarks.bench import SETTINGS
-from scripts.benchmarks.figures import Figure, Report, Result, compared, number, percentile, shown
+from scripts.benchmarks.fanout import event_bytes
+from scripts.benchmarks.figures import (
+    OURS,
+    Figure,
+    Report,
+    Result,
+    compared,
+    goals,
+    markdown,
+    number,
+    percentile,
+    shown,
+)
+from scripts.benchmarks.frames import Muster, many
 from scripts.benchmarks.program import WORKS, main
+from scripts.benchmarks.sides import (
+    BROADCAST,
+    C_JOINED,
+    C_LOOP,
+    CORE,
+    PYTHON_SOCKETIO,
+    Company,
+)
 from scripts.benchmarks.swarm import swarm_of
+from scripts.common.link import BINARY, client_frame
+from scripts.common.process import cpu_s
 from scripts.common.target import own_server
 from scripts.common.terminal import table
 from tests.scripts.running import run_program
@@ -19,13 +44,14 @@ TINY: Final = (
     *("--runs", "1", "--seconds", "0.2", "--members", "10", "--rounds", "3"),
     *("--connects", "20", "--connections", "10", "20", "--large", "30"),
 )
-needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+HAS_CC: Final = shutil.which("cc") is not None
+needs_a_compiler = pytest.mark.skipif(not HAS_CC, reason="there is no C compiler")
 
 
 @pytest.mark.slow
 def test_every_work_gives_its_figures(tmp_path: Path) -> None:
     kept = tmp_path / "figures.json"
-    done = run_program("bench", *TINY, "--json", str(kept))
+    done = run_program("bench", *TINY, "--alone", "--json", str(kept))
 
     assert done.returncode == 0, done.stdout + done.stderr
     report = msgspec.json.decode(kept.read_bytes(), type=Report)
@@ -38,7 +64,7 @@ def test_every_work_gives_its_figures(tmp_path: Path) -> None:
             assert figure.name in done.stdout
             assert figure.better in ("", "higher", "lower")
             assert len(figure.values) == 1
-            assert all(value >= 0 for value in figure.values) or figure.unit == "bytes each"
+            assert all(value >= 0 for value in figure.values) or figure.unit == "KiB each"
         assert result.notes, "a figure without its conditions says nothing"
     names = {figure.name for figure in report.works["sends"].figures}
     assert {f"{count} in flight: requests" for count in (1, 32, 256)} <= names
@@ -46,13 +72,13 @@ def test_every_work_gives_its_figures(tmp_path: Path) -> None:
 
     same = run_program("bench", "compare", str(kept), str(kept))
     assert same.returncode == 0
-    assert "fanout: one at a time: last device, median" in same.stdout
+    assert "lone: last device, median, Muster" in same.stdout
     assert "worse" not in same.stdout
 
 
 @pytest.mark.slow
 def test_it_does_without_a_compiler() -> None:
-    done = run_program("bench", "fanout", "connects", *TINY, "--plain")
+    done = run_program("bench", "lone", "connects", "sends", *TINY, "--alone", "--plain")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one process in Python" in done.stdout
@@ -72,7 +98,12 @@ def test_both_swarms_do_what_they_are_told(wants_c: bool) -> None:
     )
     with (
         own_server(SETTINGS) as server,
-        swarm_of(server.target(), users, wants_c=wants_c) as swarm,
+        swarm_of(
+            server.url,
+            (talk := Muster(server.target())).upgrade(),
+            talk.hellos(users),
+            wants_c=wants_c,
+        ) as swarm,
     ):
         assert swarm.is_c is wants_c
         for _ in range(2):
@@ -80,10 +111,19 @@ def test_both_swarms_do_what_they_are_told(wants_c: bool) -> None:
             assert swarm.open(30, 64).seconds > 0
             swarm.close()
         swarm.open(30)
-        sent_s = swarm.send(0, [create])
+        sent_s = swarm.send(0, client_frame(BINARY, create))
         heard = swarm.wait_for_events(1)
-        assert heard.last_s > sent_s
+        assert heard.last_s >= heard.first_s > sent_s
         assert (heard.least, heard.most) == (1, 1)
+        assert heard.bytes_read > 0
+
+        for number, name in enumerate(("Public", "Work", "nonsense")):
+            swarm.teach(number, talk.request("create_group", {"type": name, "name": "y"}))
+        asked = swarm.ask(0, 2, 3, 0.1)
+        assert (asked.answers > 0, asked.errors) == (True, 0)
+        assert asked.p99_ms >= asked.p50_ms > 0
+        asked = swarm.ask(2, 1, 1, 0.05)
+        assert asked.errors == asked.answers > 0
 
 
 @pytest.mark.parametrize("options", [("nonsense",), ("--runs", "0"), ("compare", "/no", "/where")])
@@ -97,6 +137,43 @@ def test_it_says_what_is_wrong(
 
     assert status in (1, 2)
     assert capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [CORE, BROADCAST, *([C_LOOP, C_JOINED] if HAS_CC else [])])
+def test_what_stands_beside_ours_does_the_same_work(name: str) -> None:
+    with contextlib.ExitStack() as stack:
+        company = Company(stack, wants_c=HAS_CC, wants_sides=True)
+        company.invite([name], 5, 200)
+        (side,) = company.sides
+        assert side.event is not None
+        side.swarm.open(5)
+        assert event_bytes(side, 5) == 200
+        side.swarm.send(0, many(side.event, range(3)))
+        heard = side.swarm.wait_for_events(4)
+        assert (heard.least, heard.most) == (4, 4)
+        assert cpu_s(side.server.pid) > 0
+
+
+@pytest.mark.slow
+def test_the_bare_writer_writes() -> None:
+    with bare_writer() as writer:
+        for written in (writer.group(8, 0.1), writer.alone(0.05), writer.read(0.02)):
+            assert written.count > 0
+            assert written.per_s > 0
+            assert written.waits_ms > 0
+
+
+def test_a_side_that_cannot_be_had_is_named() -> None:
+    with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", "/nowhere")
+        company = Company(stack, wants_c=False, wants_sides=True)
+        company.invite([PYTHON_SOCKETIO], 5, 200)
+
+    assert company.sides == []
+    assert company.notes == [
+        "python-socketio is left out: not installed; scripts/bench install-peers gets it"
+    ]
 
 
 def _report(*values: float, better: str = "higher") -> Report:
@@ -133,6 +210,36 @@ def test_a_figure_shows_its_middle_and_its_spread() -> None:
     page = shown(_report(1.0, 5.0, 3.0).works["w"])
 
     assert " ".join(page.splitlines()[1].split()) == "speed 3.00 1.00 5.00 per second 3"
+
+
+def _goal(*values: float, better: str, goal: float) -> Report:
+    figures = [
+        Figure(name="speed", unit="us", better=better, values=list(values), side=OURS, goal=goal),
+        Figure(name="speed", unit="us", better=better, values=[20.0], side="other"),
+    ]
+    return Report(machine="m", seed=1, works={"w": Result(figures=figures)})
+
+
+@pytest.mark.parametrize(
+    ("better", "goal", "text", "verdict"),
+    [
+        ("lower", 10.0, "<= 10.0", "met"),
+        ("lower", 8.0, "<= 8.00", "missed by 25%"),
+        ("higher", 10.0, ">= 10.0", "met"),
+        ("higher", 12.5, ">= 12.5", "missed by 20%"),
+    ],
+)
+def test_a_goal_stands_beside_the_figure(better: str, goal: float, text: str, verdict: str) -> None:
+    report = _goal(9.0, 10.0, 11.0, better=better, goal=goal)
+    ours, other = shown(report.works["w"]).splitlines()[1:]
+
+    assert " ".join(ours.split()).endswith(f"us {text} {verdict} 3")
+    assert "2.00 x" in other
+    assert verdict in goals(report)
+    row = markdown(report).splitlines()[-1]
+    assert row == (
+        f"| w | speed | 10.0 us (9.00 to 11.0) | other 20.0 (2.00) | {text} | {verdict} |"
+    )
 
 
 def test_numbers_have_three_digits_that_matter() -> None:

@@ -1,32 +1,23 @@
-import asyncio
-from collections.abc import Callable
 from typing import Final
 
-import pytest
-
 from protocol.frames import Resume
-from server.service import housekeeping as housekeeping_module
 from server.service.housekeeping import Housekeeping
-from server.service.ports import OutcomeUnknown, RequestKey, Store
-from server.storage.memory import MemoryStore
+from server.service.ports import RequestKey, Store
 from tests.kit.devices import SHARD, World, rulebook_with, world_on
-from tests.kit.fakes import HookedStore
 
 DAY_MS: Final = 86_400_000
 
 
-def fail() -> None:
-    raise AssertionError("the store is well")
-
-
-def housekeeping(world: World, on_fatal: Callable[[], None] = fail) -> Housekeeping:
+def housekeeping(world: World, *, ahead_ms: int = 0) -> Housekeeping:
+    """Of a world whose clock is so much ahead of the machine's."""
     return Housekeeping(
         store=world.store,
         executor=world.executor,
         rulebook=world.rulebook,
         clock=world.clock,
         on_trimmed=world.hub.raise_floor,
-        on_fatal=on_fatal,
+        on_fatal=world._fail,
+        wall_ms=lambda: world.clock.now_ms() - ahead_ms,
         shard=SHARD,
     )
 
@@ -98,6 +89,16 @@ async def test_a_clock_that_jumps_ahead_makes_nothing_old(store: Store) -> None:
         assert await world.store.replay(RequestKey("alice", "r")) is None
 
 
+async def test_a_log_that_is_ahead_of_the_clock_makes_nothing_old(world: World) -> None:
+    """The machine's clock was ahead and is right again; the log's time never goes back."""
+    alice = await world.online("alice")
+    await alice.call("create_group", request_id="r", type="Public", name="x")
+    world.clock.jump_ahead(100 * DAY_MS)
+    keeper = housekeeping(world, ahead_ms=100 * DAY_MS)
+    await keeper.step()
+    assert await world.store.replay(RequestKey("alice", "r")) is not None
+
+
 async def test_a_group_that_nobody_uses_is_recycled_where_configured(store: Store) -> None:
     async with world_on(store, rulebook_with({"IDLE_GROUP_MS": DAY_MS})) as world:
         alice, bob = await world.online("alice"), await world.online("bob")
@@ -116,18 +117,3 @@ async def test_a_group_that_nobody_uses_is_recycled_where_configured(store: Stor
             assert ended == ["idle"]
         listed = (await bob.call("list_joined_groups"))["groups"]
         assert [row["group_id"] for row in listed] == ["used"]
-
-
-@pytest.mark.parametrize("name", ["forget_requests", "trim", "purge"])
-async def test_a_fenced_store_ends_the_process_though_nobody_commits(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever catches up waits for a read that cannot succeed, and asks for nothing before."""
-    monkeypatch.setattr(housekeeping_module, "_EVERY_S", 0)
-    hooked = HookedStore(MemoryStore())
-    async with world_on(hooked.store) as world:
-        ended = asyncio.Event()
-        running = asyncio.ensure_future(housekeeping(world, ended.set).run())
-        hooked.fail(name, OutcomeUnknown("the transaction's end failed"))
-        await ended.wait()
-        running.cancel()

@@ -163,6 +163,7 @@ class Host:
             ),
             clock=clock,
             tokens=self._tokens,
+            wall_ms=self.wall.read_ms,
         )
         node.listener.open_sockets = self._network.open_sockets
         node.start()

@@ -4,13 +4,12 @@
 
 import os
 import re
-import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,6 @@ from server.storage import (
     terms,
 )
 from server.storage.bulk import ManyRows
-from server.storage.records import encode_entry
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import SqliteStore, open_sqlite
 from tests.storage.builders import (
@@ -47,6 +45,7 @@ from tests.storage.builders import (
     write_set,
 )
 from tests.storage.conftest import Opening
+from tests.storage.harm import files_limited_to, first_version, overwrite
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,25 +196,6 @@ class TestLock:
         await store.close()
 
 
-def first_version(file: Path) -> None:
-    """A database as version 1 left it, with two messages of the epoch k7f2."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        for statement in schema.MIGRATIONS[0]:
-            connection.execute(statement)
-        connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', 'k7f2')")
-        for position, name in enumerate("ab", start=1):
-            body = encode_entry(message(name, time_ms=7))
-            row = (position, "g:g", position, "message", body)
-            connection.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?)", row)
-        connection.execute("INSERT INTO log_head VALUES ('g:g', 2, 2, 7, 2, NULL)")
-        connection.execute("UPDATE shard SET position = 2, change = 2")
-        connection.execute("PRAGMA user_version = 1")
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode = WAL")
-
-
 def newer(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
@@ -254,12 +234,6 @@ def missing(file: Path) -> None:
 def missing_with_its_log(file: Path) -> None:
     (file.parent / database.MARKER_NAME).unlink()
     file.rename(file.with_name(file.name + "-wal"))
-
-
-def overwrite(file: Path, page: int, offset: int = 0) -> None:
-    with file.open("r+b") as out:
-        out.seek(page * 4096 + offset)
-        out.write(b"\xa5" * (4096 - offset))
 
 
 class TestKilling:
@@ -328,17 +302,6 @@ class TestRefusals:
         (tmp_path / "occupied").write_text("")
         with pytest.raises(StoreRefused, match="cannot be made"):
             await opening(tmp_path / "occupied")
-
-
-@contextmanager
-def files_limited_to(size: int) -> Iterator[None]:
-    """Writing beyond ``size`` fails in any file, as it does for a process with a quota."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def on_writer(store: SqliteStore, statement: str) -> None:

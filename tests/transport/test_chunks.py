@@ -33,6 +33,7 @@ SAID: Final[list[Message]] = [
     request("w2", "no_such_method"),
     request("d1", "disband_group", group_id="crew"),
 ]
+READS: Final = {"l1", "m1"}
 LAST: Final[list[bytes]] = [
     b"",
     frame_bytes(3),
@@ -59,10 +60,11 @@ def framed(codec: Codec, value: object, parts: int) -> bytes:
 
 
 def outcome(said: Message) -> object:
-    """What was done and what was refused."""
+    """What was changed and what was refused; reads may see what is asked for behind them."""
     replies = {
         request_id: [reply.get("error", "done") for reply in ones]
         for request_id, ones in said["replies"].items()
+        if request_id not in READS
     }
     return replies, [event["event"] for event in said["events"]], said["pongs"], said["code"]
 
@@ -121,7 +123,6 @@ async def test_the_same_bytes_get_the_same_answers(
     data = handshake_bytes(codec) + b"".join(framed(codec, one, parts) for one in messages)
     whole = await answers(codec, data, [len(data)])
     cut = await answers(codec, data, sizes, rests=rests)
-    # With time between the pieces a read may see less of what is asked for behind it.
     assert outcome(cut) == outcome(whole) if rests else cut == whole
     assert whole["status"].startswith("HTTP/1.1 101 ")
     assert [message["type"] for message in whole["first"]] == ["welcome"]

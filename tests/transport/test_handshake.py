@@ -71,3 +71,57 @@ async def test_a_head_of_15_kib_is_taken() -> None:
         assert len(head) > 15_000
         peer.send(head)
         assert peer.take_head().startswith("HTTP/1.1 101 ")
+
+
+def with_fields(*lines: str) -> bytes:
+    """A handshake with more fields in its head."""
+    return handshake_bytes(JSON)[:-2] + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://app.example", "https://app.example.evil.test", "null", "file://", "x" * 99]
+)
+async def test_where_a_page_came_from_opens_nothing(origin: str) -> None:
+    """A page of anybody may connect; without a token it is nobody, whatever the browser adds."""
+    async with node_of() as node:
+        peer = BytePeer(node)
+        peer.send(with_fields(f"Origin: {origin}", "Cookie: session=alice; token=abc"))
+        head = peer.take_head()
+        assert head.startswith("HTTP/1.1 101 ")
+        assert "cookie" not in head.lower()
+        assert "access-control" not in head.lower()
+        hello = {"type": "hello", "user_id": "alice", "user_sig": "", "device_id": "d"}
+        peer.send(peer.message_bytes(hello))
+        said, code = peer.take_end()
+        assert (code, said[0]["error_code"]) == (4401, 70002)
+
+
+@pytest.mark.parametrize(
+    ("is_behind_proxy", "fields", "address"),
+    [
+        (False, [], "192.0.2.1"),
+        (False, ["X-Forwarded-For: 203.0.113.9"], "192.0.2.1"),
+        (True, [], "192.0.2.1"),
+        (True, ["X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+        (True, ["X-Forwarded-For: 198.51.100.7, 203.0.113.9"], "203.0.113.9"),
+        (True, ["X-Forwarded-For: 198.51.100.7", "X-Forwarded-For: 203.0.113.9"], "203.0.113.9"),
+        (True, ["Forwarded: for=198.51.100.7", "X-Real-IP: 198.51.100.7"], "192.0.2.1"),
+    ],
+)
+async def test_whose_connection_it_is(
+    is_behind_proxy: bool, fields: list[str], address: str
+) -> None:
+    """One too many of an address is refused, by the address that the proxy has seen."""
+    limits = {"UNAUTHENTICATED_PER_ADDRESS": 1}
+    async with node_of(limits, is_behind_proxy=is_behind_proxy) as node:
+        first = BytePeer(node)
+        first.send(with_fields(*fields))
+        assert first.take_head().startswith("HTTP/1.1 101 ")
+        assert dict(node.listener.addresses._all) == {address: 1}
+        second = BytePeer(node)
+        second.send(with_fields(*fields))
+        assert second.take_head().startswith("HTTP/1.1 429 ")
+        first.end()
+        second.end()
+        await until_idle()
+        assert not node.listener.addresses._all

@@ -1,0 +1,151 @@
+"""The hosted original's words for what we name otherwise: group types, elements of messages.
+
+Its admin REST API and its callbacks use them (``facts/hosted-api.md`` sections 0.1 and 5.4). Both
+directions are one table.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from protocol.messages import Element
+from protocol.vocabulary import TYPE_ALIASES, GroupType
+
+TYPE_WORDS: Final[Mapping[GroupType, str]] = {
+    **{group_type: str(group_type) for group_type in GroupType},
+    **{group_type: word for word, group_type in TYPE_ALIASES.items()},
+}
+"""How the original's servers write each type; ``GroupType`` reads both spellings."""
+
+
+class _Words(msgspec.Struct, frozen=True):
+    """One kind of element: our tag, and its fields by our names.
+
+    ``fixed`` is what the original's clients expect beside them.
+    """
+
+    tag: str
+    fields: Mapping[str, str]
+    fixed: Mapping[str, object] = {}
+
+
+_PARTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "images": {
+        "type": "Type",
+        "size": "Size",
+        "width": "Width",
+        "height": "Height",
+        "url": "URL",
+    },
+}
+"""Fields that are lists of structs, with the words of those."""
+
+_ELEMENTS: Final[Mapping[str, _Words]] = {
+    "TIMTextElem": _Words("text", {"text": "Text"}),
+    "TIMCustomElem": _Words(
+        "custom", {"data": "Data", "desc": "Desc", "ext": "Ext", "sound": "Sound"}
+    ),
+    "TIMFaceElem": _Words("face", {"index": "Index", "data": "Data"}),
+    "TIMLocationElem": _Words(
+        "location", {"desc": "Desc", "latitude": "Latitude", "longitude": "Longitude"}
+    ),
+    "TIMImageElem": _Words(
+        "image", {"uuid": "UUID", "format": "ImageFormat", "images": "ImageInfoArray"}
+    ),
+    "TIMSoundElem": _Words(
+        "sound",
+        {"url": "Url", "uuid": "UUID", "size": "Size", "seconds": "Second"},
+        {"Download_Flag": 2},
+    ),
+    "TIMFileElem": _Words(
+        "file",
+        {"url": "Url", "uuid": "UUID", "size": "FileSize", "name": "FileName"},
+        {"Download_Flag": 2},
+    ),
+    "TIMVideoFileElem": _Words(
+        "video",
+        {
+            "url": "VideoUrl",
+            "uuid": "VideoUUID",
+            "size": "VideoSize",
+            "seconds": "VideoSecond",
+            "format": "VideoFormat",
+            "thumb_url": "ThumbUrl",
+            "thumb_uuid": "ThumbUUID",
+            "thumb_size": "ThumbSize",
+            "thumb_width": "ThumbWidth",
+            "thumb_height": "ThumbHeight",
+            "thumb_format": "ThumbFormat",
+        },
+        {"VideoDownloadFlag": 2, "ThumbDownloadFlag": 2},
+    ),
+    "TIMRelayElem": _Words(
+        "relay",
+        {
+            "title": "Title",
+            "abstracts": "AbstractList",
+            "compatible_text": "CompatibleText",
+            "messages": "MsgList",
+        },
+    ),
+}
+_NAMES: Final[Mapping[str, str]] = {words.tag: name for name, words in _ELEMENTS.items()}
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """An element as the original writes it."""
+
+    type_name: str = msgspec.field(name="MsgType")
+    content: dict[str, Any] = msgspec.field(name="MsgContent")
+
+
+def msg_body(body: Sequence[Element]) -> list[dict[str, Any]]:
+    """A body as the original's ``MsgBody``."""
+    return [_written(msgspec.to_builtins(element)) for element in body]
+
+
+def body_of(value: object) -> list[Element]:
+    """The body that a ``MsgBody`` means; fields that we do not know are left out.
+
+    Raises:
+        msgspec.ValidationError: it is none, or has an element that we do not have.
+    """
+    given = msgspec.convert(value, list[_Given])
+    return msgspec.convert([_read(one) for one in given], list[Element])
+
+
+def _written(element: Mapping[str, Any]) -> dict[str, Any]:
+    name = _NAMES[element["type"]]
+    words = _ELEMENTS[name]
+    content = {word: element["content"].get(ours) for ours, word in words.fields.items()}
+    content = {word: value for word, value in content.items() if value is not None}
+    for ours, part in _PARTS.items():
+        word = words.fields.get(ours)
+        if word is not None:
+            content[word] = [{part[key]: one[key] for key in part} for one in content[word]]
+    if words.tag == "relay":
+        content["MsgNum"] = len(content["MsgList"])
+    return {"MsgType": name, "MsgContent": {**content, **words.fixed}}
+
+
+def _read(given: _Given) -> dict[str, Any]:
+    words = _ELEMENTS.get(given.type_name)
+    if words is None:
+        known = ", ".join(_ELEMENTS)
+        raise msgspec.ValidationError(
+            f"no MsgType {given.type_name[:32]!r}; known are {known} - at `$.MsgType`"
+        )
+    content = {
+        ours: given.content[word] for ours, word in words.fields.items() if word in given.content
+    }
+    for ours, part in _PARTS.items():
+        found = content.get(ours)
+        if isinstance(found, list):
+            content[ours] = [
+                {key: one[word] for key, word in part.items() if word in one}
+                if isinstance(one, dict)
+                else one
+                for one in found
+            ]
+    return {"type": words.tag, "content": content}

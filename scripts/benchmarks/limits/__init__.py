@@ -1,0 +1,1 @@
+"""What the machine and the libraries cost without a product around them."""

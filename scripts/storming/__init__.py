@@ -1,0 +1,1 @@
+"""scripts/storm: thousands of SDK clients lose their server and come back to it."""
