@@ -1,0 +1,301 @@
+"""The faults: each would break a promise (README, "What is promised") in a way that nobody sees."""
+
+from typing import Final
+
+from scripts.mutations.mutation import Mutation
+
+_DURABLE: Final = "1 durable before answered"
+_ONCE: Final = "2 exactly once"
+_ORDER: Final = "3 every device, in order, no hole"
+_MEMORY: Final = "4 slow peers cost no memory"
+
+_STORES: Final = ("tests/storage/test_stores.py", "tests/storage/test_sqlite.py")
+_HUB: Final = ("tests/hub",)
+_EXECUTOR: Final = ("tests/service/test_executor.py",)
+
+MUTATIONS: Final = (
+    Mutation(
+        name="answer before the commit",
+        promise=_DURABLE,
+        file="server/service/executor.py",
+        old="                outcomes = await self._store.commit(self._shard, view.write_sets)\n",
+        new="                for job, decision in decided:\n"
+        "                    self._answer(job, decision.result, None)\n"
+        "                outcomes = await self._store.commit(self._shard, view.write_sets)\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="tell before the commit",
+        promise=_DURABLE,
+        file="server/service/executor.py",
+        old="                outcomes = await self._store.commit(self._shard, view.write_sets)\n",
+        new="                heads = await self._store.heads(self._shard)\n"
+        "                entries = [e for w in view.write_sets for e in w.entries]\n"
+        "                told = [\n"
+        "                    Committed(e, heads.position + n, 1) for n, e in enumerate(entries, 1)\n"
+        "                ]\n"
+        "                self._publisher.publish(told, heads.position + len(told))\n"
+        "                outcomes = await self._store.commit(self._shard, view.write_sets)\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="answer success when the store refused",
+        promise=_DURABLE,
+        file="server/service/executor.py",
+        old="            self._answer_all(jobs, ErrorCode.UNAVAILABLE, str(error))\n",
+        new="            for job, decision in decided:\n"
+        "                self._answer(job, decision.result, None)\n"
+        "            error.add_note('-')\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="go on after a commit whose outcome is unknown",
+        promise=_DURABLE,
+        file="server/service/executor.py",
+        old="            self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)\n"
+        "            self._on_fatal()\n"
+        "        except Exception:",
+        new="            self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)\n"
+        "        except Exception:",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="take a failed COMMIT for one that did not happen",
+        promise=_DURABLE,
+        file="server/storage/sqlite_writer.py",
+        old="        if code & 0xFF in _NOT_COMMITTED:\n",
+        new="        if code & 0xFF in _NOT_COMMITTED or self._connection:\n",
+        tests=("tests/storage", "tests/system/test_storage_faults.py"),
+        is_simulated=False,
+    ),
+    Mutation(
+        name="commit without waiting for the disk",
+        promise=_DURABLE,
+        file="server/storage/database.py",
+        old='        connection.execute("PRAGMA synchronous = FULL")\n        connection.execute(f"PRAGMA',
+        new='        connection.execute("PRAGMA synchronous = NORMAL")\n'
+        '        connection.execute(f"PRAGMA',
+        tests=("tests/storage", "tests/system/test_power_cut.py"),
+        is_simulated=False,
+    ),
+    Mutation(
+        name="forget the request's id",
+        promise=_ONCE,
+        file="server/storage/numbering.py",
+        old="        if write_set.request is not None:\n            changes.requests[",
+        new="        if write_set.request is not None and not write_set.entries:\n"
+        "            changes.requests[",
+        tests=_STORES,
+    ),
+    Mutation(
+        name="leave the request's id out of the transaction",
+        promise=_ONCE,
+        file="server/storage/sqlite_writes.py",
+        old="    _write_requests(connection, changes)\n",
+        new="",
+        tests=_STORES,
+        is_simulated=False,
+    ),
+    Mutation(
+        name="do two copies of a request that are on their way",
+        promise=_ONCE,
+        file="server/service/executor.py",
+        old="            twin = self._in_flight.get(request)\n",
+        new="            twin = None if request else self._in_flight.get(request)\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="answer other content with the first reply",
+        promise=_ONCE,
+        file="server/service/executor.py",
+        old="        if stored.digest != job.digest and job.request is not None:\n",
+        new="        if stored.digest is None and job.request is not None:\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="refuse without looking for the first reply",
+        promise=_ONCE,
+        file="server/service/executor.py",
+        old="                stored = await self._store.replay(job.request) if job.request else None\n",
+        new="                stored = None\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="decide on rows that have changed since",
+        promise=_ONCE,
+        file="server/storage/numbering.py",
+        old="                if self._version(key) != expected:\n                    return False\n",
+        new="                if self._version(key) < expected:\n                    return False\n",
+        tests=_STORES,
+    ),
+    Mutation(
+        name="let the client repeat a call under a new id",
+        promise=_ONCE,
+        file="protocol/client_attempts.py",
+        old="                id=request_id,\n",
+        new="                id=request_id if not failures else new_request_id(),\n",
+        tests=("tests/protocol/test_client_exactly_once.py", "tests/protocol/test_client.py"),
+    ),
+    Mutation(
+        name="answer before the events are told",
+        promise=_ORDER,
+        file="server/service/executor.py",
+        old="        self._publish(decided, outcomes)\n"
+        "        for (job, decision), outcome in zip(decided, outcomes, strict=True):\n"
+        "            if isinstance(outcome, Done):\n"
+        "                self._answer(job, _with_seq(decision.result, outcome.seq), None)\n",
+        new="        for (job, decision), outcome in zip(decided, outcomes, strict=True):\n"
+        "            if isinstance(outcome, Done):\n"
+        "                self._answer(job, _with_seq(decision.result, outcome.seq), None)\n"
+        "        self._publish(decided, outcomes)\n"
+        "        for (job, decision), outcome in zip(decided, outcomes, strict=True):\n"
+        "            if isinstance(outcome, Done):\n"
+        "                continue\n",
+        tests=(*_EXECUTOR, *_HUB),
+    ),
+    Mutation(
+        name="read first and subscribe afterwards",
+        promise=_ORDER,
+        file="server/hub/catch_up.py",
+        old="            await self._hub.reached(upto)\n",
+        new="            await self._hub.reached(upto)\n            session.start_holding(upto)\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="let go of what was held at the hand-over",
+        promise=_ORDER,
+        file="server/hub/catch_up.py",
+        old="            for frame in held:\n                session.put(frame)\n",
+        new="",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="go live while there is another page",
+        promise=_ORDER,
+        file="server/hub/catch_up.py",
+        old="        if held is not None and not missed.has_more and not session.is_paused:\n",
+        new="        if held is not None and not session.is_paused:\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="drop an event when too much is held",
+        promise=_ORDER,
+        file="server/hub/session.py",
+        old="        if self._held_bytes > most_bytes:\n            self.held = None\n",
+        new="        if self._held_bytes > most_bytes:\n            return\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="begin a membership one position late",
+        promise=_ORDER,
+        file="server/storage/numbering.py",
+        old="            joined_position=position,\n            joined_seq=seq_before,",
+        new="            joined_position=position + 1,\n            joined_seq=seq_before,",
+        tests=_STORES,
+    ),
+    Mutation(
+        name="end a membership one position early",
+        promise=_ORDER,
+        file="server/storage/numbering.py",
+        old="            self._close(MemberKey(entry.group_id, user_id), position)\n",
+        new="            self._close(MemberKey(entry.group_id, user_id), position - 1)\n",
+        tests=_STORES,
+    ),
+    Mutation(
+        name="let go of those who leave before they are told",
+        promise=_ORDER,
+        file="server/hub/hub.py",
+        old="            self._tell(item)\n            self._let_out(item)\n",
+        new="            self._let_out(item)\n            self._tell(item)\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="tell those who join only of what comes after it",
+        promise=_ORDER,
+        file="server/hub/hub.py",
+        old="            self._let_in(item)\n            self._tell(item)\n",
+        new="            self._tell(item)\n            self._let_in(item)\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="go on one entry too far after being slow",
+        promise=_ORDER,
+        file="server/hub/hub.py",
+        old="        session.mode = Mode.CATCHING_UP\n        session.position = self.position\n",
+        new="        session.mode = Mode.CATCHING_UP\n        session.position = self.position + 1\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="give who catches up the cursor of who is live",
+        promise=_ORDER,
+        file="server/hub/hub.py",
+        old="        position = self.position if session.mode is Mode.LIVE else session.position\n",
+        new="        position = max(self.position, session.position)\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="resume from before what is kept",
+        promise=_ORDER,
+        file="server/hub/cursors.py",
+        old="    if position < heads.floor:\n",
+        new="    if position < 0:\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="do not note what was trimmed",
+        promise=_ORDER,
+        file="server/hub/hub.py",
+        old="        self._floor = max(self._floor, floor)\n",
+        new="        self._floor = min(self._floor, floor)\n",
+        tests=(*_HUB, "tests/system/test_promises.py"),
+    ),
+    Mutation(
+        name="send messages to who discards them",
+        promise=_ORDER,
+        file="server/hub/hub.py",
+        old="            if is_message and item.entry.group_id in feed.discards:\n",
+        new="            if is_message and item.entry.group_id in ():\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="take requests before the welcome",
+        promise=_ORDER,
+        file="server/transport/conversation.py",
+        old="        self._early = []\n",
+        new="        self._early = None\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="move the client's cursor before its events",
+        promise=_ORDER,
+        file="protocol/client_session.py",
+        old="        if not self._is_skipping:\n            self.stream.put_events(",
+        new="        self.stream.move(frame.cursor)\n        if not self._is_skipping:\n"
+        "            self.stream.put_events(",
+        tests=("tests/protocol",),
+    ),
+    Mutation(
+        name="go on pushing to who does not read",
+        promise=_MEMORY,
+        file="server/hub/hub.py",
+        old="        if session.mode is not Mode.LIVE:\n            return False\n",
+        new="        if session.mode is not Mode.GONE:\n            return False\n",
+        tests=_HUB,
+    ),
+    Mutation(
+        name="keep who takes nothing for ever",
+        promise=_MEMORY,
+        file="server/transport/listener.py",
+        old="            elif most_ms and (now_s - connection.paused_since_s) * 1000 >= most_ms:\n",
+        new="            elif most_ms < 0 and (now_s - connection.paused_since_s) * 1000 >= most_ms:\n",
+        tests=("tests/system/test_bad_input.py",),
+    ),
+    Mutation(
+        name="end a drain before what was taken is answered",
+        promise=_DURABLE,
+        file="server/node.py",
+        old="                await asyncio.wait_for(self._dispatcher.settled(), self._drain_s)\n",
+        new="                await asyncio.sleep(0)\n",
+        tests=("tests/system/test_promises.py",),
+    ),
+)
