@@ -65,7 +65,7 @@ MUTATIONS: Final = (
         file="server/storage/sqlite_writer.py",
         old="        if code & 0xFF in _NOT_COMMITTED:\n",
         new="        if code & 0xFF in _NOT_COMMITTED or self._connection:\n",
-        tests=("tests/storage", "tests/system/test_storage_faults.py"),
+        tests=("tests/storage", "tests/system/test_failing_disk.py"),
         is_simulated=False,
     ),
     Mutation(
@@ -173,7 +173,7 @@ MUTATIONS: Final = (
         name="go live while there is another page",
         promise=_ORDER,
         file="server/hub/catch_up.py",
-        old="        if held is not None and not missed.has_more and not session.is_paused:\n",
+        old="        if held is not None and not has_more and not session.is_paused:\n",
         new="        if held is not None and not session.is_paused:\n",
         tests=_HUB,
     ),
@@ -229,8 +229,8 @@ MUTATIONS: Final = (
         name="give who catches up the cursor of who is live",
         promise=_ORDER,
         file="server/hub/hub.py",
-        old="        position = self.position if session.mode is Mode.LIVE else session.position\n",
-        new="        position = max(self.position, session.position)\n",
+        old="        return self.cursor_at(self.position if session.mode is Mode.LIVE else session.position)\n",
+        new="        return self.cursor_at(max(self.position, session.position))\n",
         tests=_HUB,
     ),
     Mutation(

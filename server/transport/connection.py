@@ -16,7 +16,8 @@ from protocol.errors import CloseCode, ConnectionRefused
 from server.hub.session import Session
 from server.transport.admission import Arrival
 from server.transport.conversation import Talk
-from server.transport.wsprotocol import WebSocketProtocol, pong
+from server.transport.frames import Kind, frame_at, pong
+from server.transport.wsprotocol import WebSocketProtocol
 
 if TYPE_CHECKING:
     from server.transport.listener import Listener
@@ -36,10 +37,16 @@ class Phase(enum.Enum):
     CLOSING = "closing"
 
 
+_TALKING: Final = (Phase.HELLO, Phase.OPEN)
+
+
 class Connection(asyncio.Protocol):
     """The asyncio side of a WebSocket connection; also the ``Sink`` of its session.
 
     All of it runs in callbacks of the loop: no task and no queue per connection.
+
+    The library judges the handshake, and later whatever is no plain frame; between these there
+    is no object of it, since an idle connection is what there are most of.
     """
 
     __slots__ = (
@@ -53,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_fragments",
         "_is_ended",
         "_listener",
+        "_partial",
         "_phase",
         "_transport",
         "_ws",
@@ -63,7 +71,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
-        self._ws = WebSocketProtocol(listener.limits["FRAME_BYTES"], says_bye=listener.says_bye)
+        self._ws: WebSocketProtocol | None = None
+        self._partial: bytearray | None = None
         self._codec: codecs.Codec = codecs.JSON
         self._phase = Phase.HANDSHAKE
         self._address = ""
@@ -106,23 +115,26 @@ class Connection(asyncio.Protocol):
         if (session := self.session) is not None:
             self._listener.hub.remove(session)
         self._listener.closed(self, self._address, was_introduced=self.session is not None)
+        # Who refers to each other in a circle stays until the collector comes by.
+        self._conversation = None
+        self._ws = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         self.last_received_s = self._listener.clock.monotonic_s()
-        self._ws.receive_data(data)
-        while events := self._ws.events_received():  # the handshake brings forth more of them
-            for event in events:
-                if isinstance(event, HttpRequest):
-                    self._handshake(event)
-                elif isinstance(event, Frame):
-                    self._frame(event)
-        self._send_protocol_data()
+        if self._phase in _TALKING:
+            self._receive_frames(data)
+        elif self._phase is Phase.HANDSHAKE:
+            self._receive_by_the_rules(data)
+        elif self._ws is not None:  # it waits for the peer's close frame
+            before, self._partial = self._partial or b"", None
+            self._receive_by_the_rules(bytes(before) + data)
 
     def eof_received(self) -> None:
         """The peer sends no more; the transport closes itself after this."""
-        self._ws.receive_eof()
-        self._send_protocol_data()
+        ws = self._rules()
+        ws.receive_eof()
+        self._send_protocol_data(ws)
 
     def pause_writing(self) -> None:
         """The peer takes less than it is sent: stop sending, and stop taking its requests."""
@@ -155,13 +167,14 @@ class Connection(asyncio.Protocol):
             return
         if (session := self.session) is not None:
             session.flush()
-        if self._ws.state is State.OPEN:
-            self._ws.dismiss(why)
-            self._send_protocol_data()
+        ws = self._rules()
+        if ws.state is State.OPEN:
+            ws.dismiss(why)
+            self._send_protocol_data(ws)
         self._phase = Phase.CLOSING
         if (session := self.session) is not None:
             self._listener.hub.remove(session)
-        if self._ws.state is State.CONNECTING:
+        if ws.state is State.CONNECTING:
             self._transport.abort()
             return
         if not self._transport.is_closing():
@@ -194,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
-        if self._ws.state is State.OPEN and self.paused_since_s is None:
+        if self._phase in _TALKING and self.paused_since_s is None:
             self._transport.write(PING)
 
     def abort(self) -> None:
@@ -207,36 +220,79 @@ class Connection(asyncio.Protocol):
         self._arrival = self._listener.addresses.enter(self._address)
         self._listener.counted.add(self)
 
-    def _handshake(self, request: HttpRequest) -> None:
+    def _receive_frames(self, data: bytes | bytearray) -> None:
+        """Take whole frames, one after the other; what is not whole waits for the rest."""
+        if self._partial is not None:
+            self._partial += data
+            data, self._partial = self._partial, None
+        place, most_bytes = 0, self._listener.limits["FRAME_BYTES"]
+        while place < len(data) and self._phase in _TALKING:
+            kind, end, payload = frame_at(data, place, most_bytes)
+            if kind is Kind.PARTIAL:
+                self._partial = bytearray(data[place:]) if place else bytearray(data)
+                return
+            if kind is Kind.RULES or self._ws is not None:
+                self._receive_by_the_rules(bytes(data[place:end]))
+            elif kind is Kind.TEXT or kind is Kind.BINARY:
+                self._take(kind is Kind.BINARY, payload)
+            else:
+                self._take_control(payload if kind is Kind.PING else None)
+            place = end
+        if place < len(data) and self._ws is not None:
+            self._receive_by_the_rules(bytes(data[place:]))
+
+    def _receive_by_the_rules(self, data: bytes) -> None:
+        """Let the library judge; it is let go of once it has nothing to remember."""
+        ws = self._rules()
+        ws.receive_data(data)
+        for event in ws.events_received():
+            if isinstance(event, HttpRequest):
+                self._handshake(ws, event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._send_protocol_data(ws)
+        if ws.is_idle() and self._phase in _TALKING:
+            self._ws = None
+            if behind := ws.take_behind_head():
+                self._receive_frames(behind)
+
+    def _rules(self) -> WebSocketProtocol:
+        """The library's object for this connection, made if there is none."""
+        if self._ws is None:
+            self._ws = WebSocketProtocol(
+                self._listener.limits["FRAME_BYTES"],
+                None if self._phase is Phase.HANDSHAKE else self._codec,
+                says_bye=self._listener.says_bye,
+            )
+        return self._ws
+
+    def _handshake(self, ws: WebSocketProtocol, request: HttpRequest) -> None:
         if self._listener.is_behind_proxy:
             self._address = self._listener.address_of(request, self._address)
             self._enter()
         if self._listener.is_draining:
-            response = self._ws.reject(503, "The server is draining; connect again later.\n")
+            response = ws.reject(503, "The server is draining; connect again later.\n")
         elif self._arrival is not Arrival.WELCOME:
-            response = self._ws.reject(429, "Too many connections from this address.\n")
+            response = ws.reject(429, "Too many connections from this address.\n")
         elif request.path.partition("?")[0] != "/ws":
-            response = self._ws.reject(404, "The WebSocket endpoint is /ws.\n")
+            response = ws.reject(404, "The WebSocket endpoint is /ws.\n")
         elif "?" in request.path:
             # A token in an address ends up in logs; refuse queries so that none can (protocol.md).
-            response = self._ws.reject(400, "/ws takes no query; say hello in a message.\n")
+            response = ws.reject(400, "/ws takes no query; say hello in a message.\n")
         else:
-            response = self._ws.accept(request)
-        self._ws.send_response(response)
+            response = ws.accept(request)
+        ws.send_response(response)
         if response.status_code == 101:
-            self._codec = self._ws.codec
+            self._codec = ws.codec
             self._conversation = self._listener.converse(self._listener, self, self._codec)
             self._phase = Phase.HELLO
         else:
             self._phase = Phase.CLOSING
-        # Before anything that came with the request is answered.
-        self._send_protocol_data()
 
     def _frame(self, frame: Frame) -> None:
+        """Handle a frame that the library has found good."""
         if frame.opcode in (Opcode.PING, Opcode.PONG):
-            self._count_control_frame()
-            if frame.opcode is Opcode.PING:
-                self.write(pong(frame))
+            self._take_control(bytes(frame.data) if frame.opcode is Opcode.PING else None)
         elif frame.opcode is Opcode.CLOSE:
             self._phase = Phase.CLOSING
         elif self._phase is not Phase.CLOSING:
@@ -287,8 +343,8 @@ class Connection(asyncio.Protocol):
         data = b"".join(fragment.data for fragment in fragments)
         return fragments[0].opcode is Opcode.BINARY, data
 
-    def _count_control_frame(self) -> None:
-        """A flood of control frames is answered by nobody but the kernel."""
+    def _take_control(self, ping: bytes | None) -> None:
+        """Answer a ping in its place; a flood of control frames is answered by the kernel alone."""
         most = self._listener.limits["CONTROL_FRAMES_PER_S"]
         if self.last_received_s - self._control_window_s > 1:
             self._control_window_s = self.last_received_s
@@ -297,12 +353,14 @@ class Connection(asyncio.Protocol):
         if most and self._control_frames > most:
             self._phase = Phase.CLOSING  # what came with it is not looked at any more
             self._transport.abort()
+        elif ping is not None:
+            self.write(pong(ping))
 
     # The way out.
 
-    def _send_protocol_data(self) -> None:
-        """Write what the protocol itself has to say: handshake, pongs, close frames."""
-        for data in self._ws.data_to_send():
+    def _send_protocol_data(self, ws: WebSocketProtocol) -> None:
+        """Write what the protocol itself has to say: handshake and close frames."""
+        for data in ws.data_to_send():
             if self._is_ended:
                 continue
             if data:

@@ -6,7 +6,6 @@ from typing import Final
 from websockets.exceptions import NegotiationError
 from websockets.frames import CloseCode as WebSocketCloseCode
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -42,11 +41,12 @@ class WebSocketProtocol(ServerProtocol):
 
     Args:
         frame_bytes: the longest message that is taken; the next byte closes 4413.
+        codec: None before the handshake; otherwise what it agreed on, and the connection is open.
         says_bye: end as ``protocol.md`` (Closing) has it, with its codes and a bye before the
             close frame; otherwise as RFC 6455 section 7.1.7 does, for its conformance suite.
     """
 
-    def __init__(self, frame_bytes: int, *, says_bye: bool = True) -> None:
+    def __init__(self, frame_bytes: int, codec: Codec | None, *, says_bye: bool = True) -> None:
         self._says_bye = says_bye
         self._head_bytes = 0
         self._head_tail = b""
@@ -54,8 +54,11 @@ class WebSocketProtocol(ServerProtocol):
         super().__init__(
             subprotocols=_SUBPROTOCOLS,
             select_subprotocol=_select_subprotocol,
+            state=State.CONNECTING if codec is None else State.OPEN,
             max_size=frame_bytes,
         )
+        if codec is not None:
+            self.subprotocol = Subprotocol(codec.subprotocol)
 
     @property
     def codec(self) -> Codec:
@@ -63,7 +66,7 @@ class WebSocketProtocol(ServerProtocol):
         return CODECS[self.subprotocol] if self.subprotocol else JSON
 
     def receive_data(self, data: bytes | bytearray) -> None:
-        """Take bytes; those behind the HTTP request wait until ``send_response`` has answered it.
+        """Take bytes; those behind the HTTP request wait for ``take_behind_head``.
 
         The library would read them at once, and end a connection that it has not opened yet.
         """
@@ -86,12 +89,14 @@ class WebSocketProtocol(ServerProtocol):
             return b""
         return data
 
-    def send_response(self, response: Response) -> None:
-        """Answer the request, then take what came behind it."""
-        super().send_response(response)
+    def take_behind_head(self) -> bytes | bytearray:
+        """What came behind the HTTP request; once, and b"" where there was nothing."""
         behind, self._behind_head = self._behind_head, b""
-        if behind and response.status_code == 101:
-            self.receive_data(behind)
+        return behind
+
+    def is_idle(self) -> bool:
+        """Whether nothing needs remembering, given that it was handed whole frames only."""
+        return self.state is State.OPEN and self.current_size is None
 
     def recv_frame(self, frame: Frame) -> None:
         """Take a frame; a ping is not answered yet.
@@ -131,11 +136,6 @@ class WebSocketProtocol(ServerProtocol):
         else:
             code = _RFC_CODES.get(code, code)
         self.send_close(code, why.reason.encode()[:120].decode(errors="ignore"))
-
-
-def pong(ping: Frame) -> bytes:
-    """The answer to a ping, ready to write (RFC 6455 section 5.5.3)."""
-    return Frame(Opcode.PONG, ping.data).serialize(mask=False)
 
 
 def _select_subprotocol(
