@@ -30,6 +30,14 @@ _BACKLOG: Final = 4096
 
 _SWEEP_S: Final = 0.5
 _HEARTBEAT_SLOTS: Final = 50
+_VISITS: Final = 2
+"""How often a connection is looked at within a heartbeat."""
+
+_QUIET: Final = 0.75
+"""Silent for so many heartbeats it is asked: between this and half a heartbeat more."""
+
+_GONE: Final = 1.5
+"""Silent for so many it is ended: between this and two."""
 
 
 class Listener:
@@ -74,6 +82,9 @@ class Listener:
         self._next_slot = 0
         self._slot_of: dict[Connection, int] = {}
         self._servers: list[asyncio.Server] = []
+        self._turn_s = self.limits["HEARTBEAT_MS"] / 1000 / _VISITS / _HEARTBEAT_SLOTS
+        self._started_s = self._next_sweep_s = clock.monotonic_s()
+        self._turns = 0
         self._all_gone = asyncio.Event()
         self._all_gone.set()
 
@@ -103,20 +114,20 @@ class Listener:
 
         Each turn visits one slot of the connections, so that no turn is long.
         """
-        turn_s = self.limits["HEARTBEAT_MS"] / 1000 / _HEARTBEAT_SLOTS
-        started_s = self.clock.monotonic_s()
-        next_sweep_s = started_s
-        turns = 0
         while True:
-            await asyncio.sleep(min(turn_s, _SWEEP_S))
-            now_s = self.clock.monotonic_s()
-            if now_s >= next_sweep_s:
-                next_sweep_s = now_s + _SWEEP_S
-                self._end_the_silent(now_s)
-            due = int((now_s - started_s) / turn_s)
-            for turn in range(max(turns, due - _HEARTBEAT_SLOTS), due):
-                self._visit_slot(turn % _HEARTBEAT_SLOTS, now_s, turn_s)
-            turns = due
+            await asyncio.sleep(min(self._turn_s, _SWEEP_S))
+            self.look_after()
+
+    def look_after(self) -> None:
+        """Do what has become due since the last time."""
+        now_s = self.clock.monotonic_s()
+        if now_s >= self._next_sweep_s:
+            self._next_sweep_s = now_s + _SWEEP_S
+            self._end_the_silent(now_s)
+        due = int((now_s - self._started_s) / self._turn_s)
+        for turn in range(max(self._turns, due - _HEARTBEAT_SLOTS), due):
+            self._visit_slot(turn % _HEARTBEAT_SLOTS, now_s)
+        self._turns = due
 
     def stop_accepting(self) -> None:
         """Take no new connections, and no more requests from those that are here."""
@@ -181,15 +192,20 @@ class Listener:
 
     # Sweeps.
 
-    def _visit_slot(self, slot: int, now_s: float, turn_s: float) -> None:
+    def _visit_slot(self, slot: int, now_s: float) -> None:
+        """Ask the quiet ones for a sign of life, and end those that gave none for too long.
+
+        Who answers is asked once in a heartbeat. Who does not is gone within two, and was asked
+        at least one visit before.
+        """
         heartbeat_s = self.limits["HEARTBEAT_MS"] / 1000
         for connection in tuple(self._slots[slot]):
             silent_s = now_s - connection.last_received_s
             if connection.paused_since_s is not None or self.is_draining:
                 continue  # its silence is ours: we do not read from it
-            if silent_s >= 2 * heartbeat_s - turn_s:
+            if silent_s >= _GONE * heartbeat_s:
                 connection.abort()
-            elif silent_s >= heartbeat_s / 2:
+            elif silent_s >= _QUIET * heartbeat_s:
                 connection.ping()
 
     def _end_the_silent(self, now_s: float) -> None:

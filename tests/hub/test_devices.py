@@ -203,3 +203,24 @@ async def test_a_new_membership_begins_with_the_messages_of_the_group(world: Wor
     await alice.say("g", "heard")
     await world.settle()
     assert bob.texts("g") == ["heard"]
+
+
+async def test_of_one_platform_too_many_replaces_the_oldest_of_that_platform(store: Store) -> None:
+    rules = rulebook_with({"DEVICES_PER_PLATFORM": 2, "DEVICES_PER_USER": 4})
+    async with world_on(store, rules) as world:
+        platforms = ("web", "ios", "web", "web", "ios", "ios", "tv", "tv")
+        devices = [
+            world.connect("alice", f"d{number}", platform=platform)
+            for number, platform in enumerate(platforms)
+        ]
+        await world.settle()
+        await until_idle()
+        codes = [device.closed and device.closed.code for device in devices]
+        # d0 gives way to d3, d1 to d5; then the four are full, and the oldest give way.
+        assert codes == [4409, 4409, 4409, 4409, None, None, None, None]
+        assert [device.device_id for device in world.hub.devices_of("alice")] == [
+            "d4",
+            "d5",
+            "d6",
+            "d7",
+        ]
