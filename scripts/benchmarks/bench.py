@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from scripts.benchmarks import profiling
 from scripts.benchmarks.figures import Result
 from scripts.benchmarks.machine import busy_s
 from scripts.benchmarks.sides import Server
@@ -15,10 +16,11 @@ from scripts.common.target import OwnServer, own_server
 
 SETTINGS: Final = {
     "MUSTER_LIMIT_REQUESTS_PER_S": "0",
+    "MUSTER_LIMIT_REQUESTS_IN_FLIGHT": "1000",
     "MUSTER_LIMIT_USER_REQUESTS_PER_S": "0",
     "MUSTER_LIMIT_UNAUTHENTICATED_PER_ADDRESS": "0",
 }
-"""The rates of one connection, user and address are not what is measured."""
+"""What one connection, user and address may ask for is not what is measured."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,8 @@ class Meter:
     """
 
     def __init__(self, server: Server, *pids: int) -> None:
+        if isinstance(server, OwnServer):
+            profiling.measuring(server.pid)
         self._server = server
         self._pids = pids
         self._begin_s = time.monotonic()
@@ -87,8 +91,9 @@ class Meter:
 @contextlib.contextmanager
 def fresh_server() -> Iterator[OwnServer]:
     """A server without data and without limits on rates."""
-    with own_server(SETTINGS) as server:
+    with own_server(SETTINGS) as server, profiling.profiled():
         yield server
+        server.kill()  # nobody waits for its drain
 
 
 def others_note(values: list[float]) -> str:

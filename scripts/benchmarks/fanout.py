@@ -77,8 +77,7 @@ class _Player:
         ):
             until = self._events + self._together
             frames = many(self.side.event, range(self._events, until))
-            sent_s = self.side.swarm.send(0, frames)
-            heard = self.side.swarm.wait_for_events(until)
+            sent_s, heard = self.side.swarm.play(0, frames, until)
             self._events = until
             played.rounds += 1
             played.waits_ms.append((heard.last_s - sent_s) * 1000)
@@ -158,8 +157,7 @@ def event_bytes(side: Side, connections: int) -> int:
     """How long the frame of one event is that is sent to all; the side is open and idle."""
     assert side.event is not None
     before = side.swarm.wait_for_events(0)
-    side.swarm.send(0, many(side.event, [99_999_999]))
-    heard = side.swarm.wait_for_events(before.most + 1)
+    _, heard = side.swarm.play(0, many(side.event, [99_999_999]), before.most + 1)
     return round((heard.bytes_read - before.bytes_read) / connections)
 
 

@@ -55,6 +55,12 @@ class Muster(msgspec.Struct, frozen=True):
         }
         return _template(BINARY, MSGPACK.encode(message))
 
+    def ping(self) -> Template:
+        """The protocol's own ping, always the same."""
+        payload = MSGPACK.encode({"type": "ping"})
+        frame = bytes((BINARY, 0x80 | len(payload))) + bytes(4) + payload
+        return Template(frame, len(frame))
+
     def message(self, group_id: str, text: str) -> Template:
         """A message to a group."""
         body = [{"type": "text", "content": {"text": text}}]

@@ -38,6 +38,8 @@ class Asker:
         """The next one, with this number."""
         frame, at = self._templates[0]
         self._templates.rotate(-1)
+        if at + _DIGITS > len(frame):
+            return frame
         return frame[:at] + b"%08d" % number + frame[at + _DIGITS :]
 
 
@@ -84,8 +86,8 @@ class Connection:
         elif opcode == 8:
             raise SystemExit("swarm: the server closes a connection")
         elif b"events" in peek:
-            self.events += 1
-            if self.events == self._swarm.awaited:
+            earlier, self.events = self.events, self.events + _events_in(peek)
+            if earlier < self._swarm.awaited <= self.events:
                 self._swarm.last_ns = time.monotonic_ns()
                 self._swarm.first_ns = self._swarm.first_ns or self._swarm.last_ns
         elif self._is_welcome:
@@ -94,6 +96,16 @@ class Connection:
         elif b"welcome" in peek:
             self._is_welcome = True
             self._swarm.welcomed += 1
+
+
+def _events_in(peek: bytes) -> int:
+    """See ``events_in`` in swarm.c."""
+    length = peek.partition(b"events")[2].partition(b"events")[2][:3]
+    if len(length) < 3:
+        return 1
+    if length[0] >> 4 == 9:
+        return length[0] & 15
+    return int.from_bytes(length[1:], "big") if length[0] == 0xDC else 1
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
@@ -161,6 +173,11 @@ class PlainSwarm:
         most = max(connection.events for connection in self._connections)
         return [self.first_ns, self.last_ns, self._least(), most, self.bytes_read, _cpu_us()]
 
+    def play(self, number: int, count: int, timeout_ms: int, data: bytes) -> list[int]:
+        """See ``round`` in swarm.c."""
+        sent = self.send(number, data)
+        return sent + self.wait(count, timeout_ms)
+
     def template(self, number: int, digits_at: int, frame: bytes) -> list[int]:
         """See swarm.c."""
         asker = self._askers.setdefault(number, Asker())
@@ -206,6 +223,12 @@ class PlainSwarm:
         connection.asker.sent_ns.append(time.monotonic_ns())
         connection.socket.sendall(frame)
 
+    def forget(self) -> list[int]:
+        """See swarm.c."""
+        for connection in self._connections:
+            connection.events = 0
+        return [len(self._connections)]
+
     def close(self) -> list[int]:
         """See swarm.c."""
         for connection in self._connections:
@@ -235,11 +258,16 @@ class PlainSwarm:
             "open": lambda words: ("opened", self.open(int(words[0]), int(words[1]))),
             "send": lambda words: ("sent", self.send(int(words[0]), bytes.fromhex(words[1]))),
             "await": lambda words: ("done", self.wait(int(words[0]), int(words[1]))),
+            "round": lambda words: (
+                "rounded",
+                self.play(*map(int, words[:3]), bytes.fromhex(words[3])),
+            ),
             "template": lambda words: (
                 "kept",
                 self.template(int(words[0]), int(words[1]), bytes.fromhex(words[2])),
             ),
             "ask": lambda words: ("asked", self.ask(*map(int, words))),
+            "forget": lambda _words: ("forgot", self.forget()),
             "close": lambda _words: ("closed", self.close()),
         }
         while True:

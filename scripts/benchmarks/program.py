@@ -9,7 +9,21 @@ from typing import Final
 
 import msgspec
 
-from scripts.benchmarks import connects, fanout, groupsize, memory, peers, sends
+from scripts.benchmarks import (
+    connects,
+    fanout,
+    groupsize,
+    memory,
+    operations,
+    pauses,
+    peers,
+    profiling,
+    requests,
+    resume,
+    returning,
+    sends,
+    steady,
+)
 from scripts.benchmarks.bench import Sizes, Work
 from scripts.benchmarks.figures import Report, Result, compared, goals, markdown, shown
 from scripts.benchmarks.machine import machine_line
@@ -19,14 +33,21 @@ from scripts.common.target import Trouble
 WORKS: Final[Mapping[str, Work]] = {
     "lone": fanout.LONE,
     "burst": fanout.BURST,
+    "steady": steady.WORK,
+    "pauses": pauses.WORK,
     "memory": memory.WORK,
     "connects": connects.WORK,
+    "returning": returning.WORK,
     "sends": sends.WORK,
+    "operations": operations.WORK,
+    "requests": requests.WORK,
     "groupsize": groupsize.WORK,
+    "resume": resume.WORK,
 }
 """To add one, write a module with a WORK and name it here."""
 
 _SPARE_FILES: Final = 200
+_FULL_S: Final = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,19 +78,31 @@ def _bench(arguments: Sequence[str]) -> int:
         connections=tuple(options.connections),
         connects=options.connects,
         large=options.large,
+        steady=_FULL_S if options.full else options.steady,
+        idle=options.idle,
+        devices=options.devices,
+        groups=options.groups,
         wants_c=not options.plain,
         wants_sides=not options.alone,
     )
     files = raise_open_files()
-    most = max(sizes.members, sizes.connects, *sizes.connections)
+    most = max(sizes.members, sizes.connects, sizes.idle, sizes.devices, *sizes.connections)
     if most + _SPARE_FILES > files:
         raise Trouble(f"{most} connections need more open files than the {files} that are allowed")
     tell = _teller()
+    if options.profile:
+        profiling.switch_on()
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     report = Report(machine=machine_line(), seed=sizes.seed, works={}, made=made)
     sys.stdout.write(f"{report.machine}\n")
+    has_failed = False
     for name in names:
-        result = WORKS[name].measure(sizes, tell)
+        try:
+            result = WORKS[name].measure(sizes, tell)
+        except (Trouble, OSError) as error:
+            # What the other works found is kept.
+            result = Result(figures=[], notes=[f"failed: {error}"])
+            has_failed = True
         tell("")
         report.works[name] = result
         _show(name, result)
@@ -77,7 +110,7 @@ def _bench(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"\ngoals\n{summary}\n")
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    return 0
+    return int(has_failed)
 
 
 def _show(name: str, result: Result) -> None:
@@ -144,7 +177,13 @@ def _parser() -> argparse.ArgumentParser:
         help="idle connections; default 1000 5000",
     )
     parser.add_argument(
+        "--full", action="store_true", help=f"steady and pauses for {_FULL_S:g} seconds a run"
+    )
+    parser.add_argument(
         "--plain", action="store_true", help="receivers in Python even with a C compiler"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="show where our server's time goes meanwhile"
     )
     parser.add_argument(
         "--alone", action="store_true", help="our server only, without limits and peers beside it"
@@ -172,6 +211,10 @@ _SIZES: Final[Sequence[tuple[str, Callable[[str], float], str]]] = (
     ("rounds", _positive, "of each run of lone, burst and groupsize"),
     ("connects", _positive, "connections of each run of connects"),
     ("large", _positive, "members of the large group of groupsize"),
+    ("steady", float, "seconds of each run of steady and pauses"),
+    ("idle", _positive, "idle connections of pauses"),
+    ("devices", _positive, "that come at once in returning"),
+    ("groups", _positive, "of the device of resume"),
 )
 
 

@@ -173,14 +173,19 @@ class Company:
         self.notes: list[str] = []
 
     def ours(
-        self, server: OwnServer, user_ids: Sequence[str], event: Template | None = None
+        self,
+        server: OwnServer,
+        user_ids: Sequence[str],
+        event: Template | None = None,
+        *,
+        name: str = OURS,
     ) -> Side:
         """Our server, as these users."""
         talk = Muster(server.target())
         swarm = self._stack.enter_context(
             swarm_of(talk.target.url, talk.upgrade(), talk.hellos(user_ids), wants_c=self._wants_c)
         )
-        side = Side(OURS, server, swarm, event)
+        side = Side(name, server, swarm, event)
         self.sides.append(side)
         return side
 

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -35,7 +36,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """When the first and the last connection were given their last event.
+    """When the first and the last connection were given their last event, 0 for before the wait.
 
     ``least`` and ``most``: the fewest and most events that any was given. ``bytes_read`` and
     ``cpu_s`` count from when the swarm was started.
@@ -74,7 +75,8 @@ class Template(msgspec.Struct, frozen=True):
 
     Args:
         frame: masked with zeros.
-        digits_at: where in it the eight digits of the request's number are.
+        digits_at: where in it the eight digits of the request's number are; beyond its end for
+            a frame without.
     """
 
     frame: bytes
@@ -123,10 +125,13 @@ class Swarm:
             Trouble: one of them was not.
         """
         self._tell(f"await {count} {_AWAIT_MS}")
-        first_ns, last_ns, least, most, bytes_read, cpu_us = self._answer("done", 6)
-        if least < count:
-            raise Trouble(f"a connection was given {least} of {count} events")
-        return Heard(first_ns / 1e9, last_ns / 1e9, least, most, bytes_read, cpu_us / 1e6)
+        return _heard(count, self._answer("done", 6))
+
+    def play(self, number: int, frames: bytes, count: int) -> tuple[float, Heard]:
+        """``send`` and ``wait_for_events`` in one, so that the first event is not missed."""
+        self._tell(f"round {number} {count} {_AWAIT_MS} {frames.hex()}")
+        sent_ns, *words = self._answer("rounded", 7)
+        return sent_ns / 1e9, _heard(count, words)
 
     def teach(self, number: int, template: Template) -> None:
         """Tell a connection what to ask, in turn with what it was told before."""
@@ -157,6 +162,18 @@ class Swarm:
     def end_probe(self) -> Paced:
         """Wait until all of ``begin_probe`` is answered."""
         return self._paced("probed")
+
+    def forget_events(self) -> None:
+        """Count the events of each connection from 0 again."""
+        self._tell("forget")
+        self._answer("forgot", 1)
+
+    def settle(self, quiet_s: float = 0.3) -> None:
+        """Wait until nothing has come for a moment."""
+        before = -1
+        while (now := self.wait_for_events(0).bytes_read) != before:
+            before = now
+            time.sleep(quiet_s)
 
     def close(self) -> None:
         """End all connections."""
@@ -196,6 +213,13 @@ class Swarm:
         if words[:1] != [answer] or len(words) != 1 + numbers:
             raise Trouble(f"the swarm did not {self._command.split()[0]}: {line.decode()!r}")
         return [int(word) for word in words[1:]]
+
+
+def _heard(count: int, words: Sequence[int]) -> Heard:
+    first_ns, last_ns, least, most, bytes_read, cpu_us = words
+    if least < count:
+        raise Trouble(f"a connection was given {least} of {count} events")
+    return Heard(first_ns / 1e9, last_ns / 1e9, least, most, bytes_read, cpu_us / 1e6)
 
 
 @contextlib.contextmanager

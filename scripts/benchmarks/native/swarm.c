@@ -14,9 +14,11 @@
  *     await M MS     wait until every connection was given M events in all, at most MS milliseconds
  *                    -> done FIRST_NS LAST_NS LEAST MOST BYTES CPU_US
  *                    FIRST_NS and LAST_NS: when the first and the last of them was given its M-th
+ *     round I M MS HEX   write these bytes to connection I and wait as await does
+ *                    -> rounded NS FIRST_NS LAST_NS LEAST MOST BYTES CPU_US
  *     template I AT HEX   what connection I asks, in turn with what it was told before; a frame with
  *                    a mask of zeros, in which the 8 digits at AT become the number of the request
- *                    -> kept COUNT
+ *                    (none where that is beyond its end) -> kept COUNT
  *     ask I N K MS   N connections from I on have K requests each under way for MS milliseconds
  *                    -> asked COUNT ERRORS BEGIN_NS END_NS P50_NS P99_NS CPU_US
  *     pace I GAP_NS COUNT   connection I asks every GAP_NS, COUNT times, and every connection is
@@ -24,6 +26,7 @@
  *                    -> paced COUNT BEGIN_NS END_NS P50_NS P99_NS MOST_NS LATE_NS CPU_US
  *                    from when it was asked to when a connection had it; LATE_NS: the asker itself
  *     probe I GAP_NS COUNT  the same, for the answers on connection I alone
+ *     forget         count events from 0 again                -> forgot COUNT
  *     close          end all connections                      -> closed COUNT
  *
  * Anything unexpected ends the process with a line on standard error.
@@ -189,16 +192,22 @@ static void on_connected(size_t number)
 
 /* Asking. */
 
-static void ask_once(struct connection *connection)
+static void send_next(struct connection *connection)
 {
     struct asker *asker = connection->asker;
     struct template *turn = asker->turn;
     uint32_t number = asked++;
-    for (unsigned at = DIGITS; at--; number /= 10)
+    for (unsigned at = turn->digits_at + DIGITS <= turn->length ? DIGITS : 0; at--; number /= 10)
         turn->bytes[turn->digits_at + at] = (unsigned char)('0' + number % 10);
-    asker->sent_ns[(asker->oldest + asker->under_way++) % MOST_IN_FLIGHT] = now_ns();
     asker->turn = turn->next ? turn->next : asker->first;
     write_all(connection->fd, turn->bytes, turn->length);
+}
+
+static void ask_once(struct connection *connection)
+{
+    struct asker *asker = connection->asker;
+    asker->sent_ns[(asker->oldest + asker->under_way++) % MOST_IN_FLIGHT] = now_ns();
+    send_next(connection);
 }
 
 static void on_answer(struct connection *connection)
@@ -206,14 +215,25 @@ static void on_answer(struct connection *connection)
     struct asker *asker = connection->asker;
     if (!asker || !asker->under_way)
         return;
-    if (!paced_count)   /* then the events' waits are what is asked for */
-        note_wait(read_ns - asker->sent_ns[asker->oldest]);
+    note_wait(read_ns - asker->sent_ns[asker->oldest]);
     asker->oldest = (asker->oldest + 1) % MOST_IN_FLIGHT;
     asker->under_way--;
     answered++;
     errors += (uint32_t)says(&connection->frame, "error");
     if (is_asking)
         ask_once(connection);
+}
+
+/* How many events are in a message: in MessagePack the length of the array that is named so, after
+ * the type of the same name; one elsewhere. */
+static unsigned events_in(const struct frame *frame)
+{
+    const unsigned char *end = frame->peek + frame->peek_length;
+    const unsigned char *at = memmem(frame->peek, frame->peek_length, "events", 6);
+    at = memmem(at + 6, (size_t)(end - at - 6), "events", 6);
+    if (!at || end - at < 9)
+        return 1;
+    return at[6] >> 4 == 9 ? at[6] & 15u : at[6] == 0xdc ? (unsigned)at[7] << 8 | at[8] : 1;
 }
 
 static void on_event(struct connection *connection)
@@ -246,7 +266,8 @@ static void on_frame(struct connection *connection)
     } else if (opcode == 10) {
         return;
     } else if (says(&connection->frame, "events")) {
-        on_event(connection);
+        for (unsigned left = events_in(&connection->frame); left--; )
+            on_event(connection);
     } else if (connection->phase == WELCOMED) {
         on_answer(connection);
     } else if (says(&connection->frame, "welcome")) {
@@ -339,7 +360,7 @@ static size_t from_hex(const char *hex, unsigned char *bytes)
     return length;
 }
 
-static void do_send(size_t number, const char *hex)
+static uint64_t send_hex(size_t number, const char *hex)
 {
     static unsigned char bytes[MOST_LINE / 2];
     size_t length = from_hex(hex, bytes);
@@ -348,32 +369,57 @@ static void do_send(size_t number, const char *hex)
         die("send");
     uint64_t sent = now_ns();
     write_all(connections[number].fd, bytes, length);
-    printf("sent %llu\n", (unsigned long long)sent);
+    return sent;
 }
 
-static void wait_for_events(uint32_t count, uint64_t most_ns)
+static void begin_waiting(uint32_t count)
 {
-    uint64_t give_up = now_ns() + most_ns;
     awaited = count;
     behind = 0;
     first_event_ns = last_event_ns = 0;
     for (size_t number = 0; number < opened; number++)
         behind += connections[number].events < awaited;
+}
+
+static void wait_for_events(uint64_t most_ns)
+{
+    uint64_t give_up = now_ns() + most_ns;
     while (behind && now_ns() < give_up)
         turn(100);
 }
 
-static void do_await(uint32_t count, uint64_t timeout_ms)
+static void answer_events(void)
 {
     uint32_t least = UINT32_MAX, most = 0;
-    wait_for_events(count, timeout_ms * 1000000);
     for (size_t number = 0; number < opened; number++) {
         uint32_t events = connections[number].events;
         least = events < least ? events : least;
         most = events > most ? events : most;
     }
-    printf("done %llu %llu %u %u %llu %llu\n", (unsigned long long)first_event_ns,
+    printf(" %llu %llu %u %u %llu %llu\n", (unsigned long long)first_event_ns,
            (unsigned long long)last_event_ns, least, most, (unsigned long long)bytes_read, cpu());
+}
+
+static void do_send(size_t number, const char *hex)
+{
+    printf("sent %llu\n", (unsigned long long)send_hex(number, hex));
+}
+
+static void do_await(uint32_t count, uint64_t timeout_ms)
+{
+    begin_waiting(count);
+    wait_for_events(timeout_ms * 1000000);
+    printf("done");
+    answer_events();
+}
+
+static void do_round(size_t number, uint32_t count, uint64_t timeout_ms, const char *hex)
+{
+    begin_waiting(count);
+    uint64_t sent = send_hex(number, hex);
+    wait_for_events(timeout_ms * 1000000);
+    printf("rounded %llu", (unsigned long long)sent);
+    answer_events();
 }
 
 static void do_template(size_t number, uint32_t digits_at, const char *hex)
@@ -439,7 +485,7 @@ static void set_timer(uint64_t gap_ns)
     timerfd_settime(timer, 0, &times, NULL);
 }
 
-/* Asks every gap_ns, never more than MOST_IN_FLIGHT ahead of the answers; returns how late it was
+/* Asks every gap_ns, for answers never more than MOST_IN_FLIGHT ahead of the answers; returns how late it was
  * at worst. A request that is due while the asker itself is late counts from when it was sent. */
 static uint64_t ask_in_time(struct connection *connection, uint64_t gap_ns, uint32_t count)
 {
@@ -453,9 +499,12 @@ static uint64_t ask_in_time(struct connection *connection, uint64_t gap_ns, uint
             if (now < due || connection->asker->under_way >= MOST_IN_FLIGHT)
                 break;
             latest = now - due > latest ? now - due : latest;
-            if (sent < paced_count)
-                paced_ns[sent] = now;
-            ask_once(connection);
+            if (paced_count) {
+                paced_ns[sent] = now;   /* only the events count; not every server answers */
+                send_next(connection);
+            } else {
+                ask_once(connection);
+            }
         }
     }
     set_timer(0);
@@ -490,12 +539,15 @@ static void do_pace(size_t number, uint64_t gap_ns, uint32_t count, int for_even
     uint64_t begin = now_ns();
     uint64_t late = ask_in_time(connection, gap_ns, count);
     if (for_events) {
-        wait_for_events(paced_from + count, PATIENCE_NS);
+        begin_waiting(paced_from + count);
+        wait_for_events(PATIENCE_NS);
         paced_count = 0;
-        if (behind)
-            die("an event did not arrive");
+        if (behind) {
+            fprintf(stderr, "%s: %zu connections were not given %u events\n", program, behind,
+                    count);
+            exit(1);
+        }
         answer_pace("paced", count, begin, late);
-        wait_for_answers(connection->asker);
     } else {
         wait_for_answers(connection->asker);
         answer_pace("probed", count, begin, late);
@@ -514,6 +566,13 @@ static void do_close(void)
     printf("closed %zu\n", count);
 }
 
+static void do_forget(void)
+{
+    for (size_t number = 0; number < opened; number++)
+        connections[number].events = 0;
+    printf("forgot %zu\n", opened);
+}
+
 static void obey(char *line)
 {
     size_t one = 0, two = 0, three = 0, four = 0;
@@ -524,6 +583,8 @@ static void obey(char *line)
         do_send(one, line + hex);
     else if (sscanf(line, "await %zu %zu", &one, &two) == 2)
         do_await((uint32_t)one, two);
+    else if (sscanf(line, "round %zu %zu %zu %n", &one, &two, &three, &hex) == 3 && hex)
+        do_round(one, (uint32_t)two, three, line + hex);
     else if (sscanf(line, "template %zu %zu %n", &one, &two, &hex) == 2 && hex)
         do_template(one, (uint32_t)two, line + hex);
     else if (sscanf(line, "ask %zu %zu %zu %zu", &one, &two, &three, &four) == 4)
@@ -532,6 +593,8 @@ static void obey(char *line)
         do_pace(one, two, (uint32_t)three, 1);
     else if (sscanf(line, "probe %zu %zu %zu", &one, &two, &three) == 3)
         do_pace(one, two, (uint32_t)three, 0);
+    else if (!strncmp(line, "forget", 6))
+        do_forget();
     else if (!strncmp(line, "close", 5))
         do_close();
     else {
