@@ -1,12 +1,13 @@
-"""The command line: ``python -m server serve | token | backup | restore``."""
+"""The command line: ``python -m server serve | token | backup | restore | check``."""
 
 import argparse
 import asyncio
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from protocol import usersig
 from server import app, config, logs
@@ -14,16 +15,15 @@ from server.config import SETTINGS, Settings, SettingsRefused
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 done, 1 failed, 2 wrong options or settings."""
+    """Run a command; returns the exit status.
+
+    0 done, 1 failed (or ``check`` found something), 2 wrong options, settings or data.
+    """
     options = _parser().parse_args(arguments)
     try:
         settings = _settings(options)
-        if options.command == "token":
-            return _token(settings, options.user_id, options.expire_s)
-        if options.command == "backup":
-            return _say(app.back_up(settings, Path(options.file)))
-        if options.command == "restore":
-            return _say(app.restore(settings, Path(options.file)))
+        if options.command != "serve":
+            return _COMMANDS[options.command](settings, options)
         with logs.kept(settings.log_level):
             return asyncio.run(app.serve(settings))
     except (SettingsRefused, app.DataRefused, OSError) as error:
@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     back = commands.add_parser(
         "restore", help="make a backup the database of a stopped server", allow_abbrev=False
     )
+    look = commands.add_parser(
+        "check", help="look whether the database, in use or not, is sound", allow_abbrev=False
+    )
+    _add_options(look)
+    look.add_argument("file", metavar="FILE", nargs="?", help="a backup to look at instead")
     for command in (copy, back):
         _add_options(command)
         command.add_argument("file", metavar="FILE")
@@ -64,9 +69,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, metavar="VALUE", help=setting.meaning)
 
 
-def _say(text: str) -> int:
-    sys.stdout.write(text + "\n")
+def _backup(settings: Settings, options: argparse.Namespace) -> int:
+    sys.stdout.write(app.back_up(settings, Path(options.file)) + "\n")
     return 0
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    sys.stdout.write(app.restore(settings, Path(options.file)) + "\n")
+    return 0
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> int:
+    text, is_sound = app.check(settings, Path(options.file) if options.file else None)
+    sys.stdout.write(text + "\n")
+    return 0 if is_sound else 1
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -76,19 +92,27 @@ def _settings(options: argparse.Namespace) -> Settings:
     return config.load_settings(flags, os.environ, Path(file) if file else None)
 
 
-def _token(settings: Settings, user_id: str, expire_s: int) -> int:
+def _token(settings: Settings, options: argparse.Namespace) -> int:
     try:
         text = usersig.sign(
-            user_id,
+            options.user_id,
             sdkappid=settings.sdkappid,
             secret_key=config.stored_key(settings),
             now_s=int(time.time()),
-            expire_s=expire_s,
+            expire_s=options.expire_s,
         )
     except ValueError as error:
         raise SettingsRefused(str(error)) from error
     sys.stdout.write(text + "\n")
     return 0
+
+
+_COMMANDS: Final[Mapping[str, Callable[[Settings, argparse.Namespace], int]]] = {
+    "token": _token,
+    "backup": _backup,
+    "restore": _restore,
+    "check": _check,
+}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
 from server.service.ports import Heads, Store
-from server.storage import backup
+from server.storage import audit, backup
+from server.storage.database import DATABASE_NAME
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
@@ -168,6 +169,23 @@ def restore(settings: Settings, source: Path) -> str:
             "makes a new key otherwise, and users have to get new tokens."
         )
     return "\n".join(lines)
+
+
+def check(settings: Settings, file: Path | None) -> tuple[str, bool]:
+    """Look at the database, or at that in ``file``: what was found, and whether it is sound.
+
+    Raises:
+        DataRefused: it cannot be checked; why.
+    """
+    path = _directory(settings) / DATABASE_NAME if file is None else file
+    traits = _rulebook(settings).traits
+    memberless = [kind for kind, its in traits.items() if not its.stores_members]
+    with _refusals():
+        result = audit.audit(path, memberless)
+    lines = [f"{finding.check}: {finding.text}" for finding in result.findings]
+    looked_at = ", ".join(f"{count} {name}" for name, count in result.counts.items()) or "nothing"
+    lines.append(f"checked {path}: {len(result.findings)} findings in {looked_at}")
+    return "\n".join(lines), not result.findings
 
 
 def _summary(content: backup.Content) -> str:

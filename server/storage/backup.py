@@ -112,12 +112,13 @@ def _copy(source: Path, target: Path) -> Content:
     """Fill ``target``, an empty file, with a copy that is one file, whole and synced."""
     with closing(database.connect(target)) as copy:
         with closing(database.connect_read_only(source)) as original:
+            database.refuse_damaged(original, source)
             original.backup(copy, progress=_Patience())
         copy.execute("PRAGMA synchronous = FULL")
         copy.execute("PRAGMA journal_mode = DELETE")
         schema.migrate(copy)
         copy.execute("DELETE FROM term")
-        database.check(copy, target)
+        database.refuse_damaged(copy, target)
         groups, users, entries, position = copy.execute(_CONTENT).fetchone()
     file = os.open(target, os.O_RDONLY)
     try:

@@ -8,6 +8,7 @@ directory that has lost its database is refused instead of served as a new one.
 import os
 import secrets
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +26,12 @@ _CACHED_STATEMENTS: Final = 512
 _RESTORE: Final = "restore a backup, or name another data directory"
 
 _HELP: Final = {
-    sqlite3.SQLITE_FULL: "make room on the disk",
-    sqlite3.SQLITE_READONLY: "let this user write to it and to its directory",
-    sqlite3.SQLITE_BUSY: "end the other program that writes to it",
+    sqlite3.SQLITE_FULL: ("written", "make room on the disk"),
+    sqlite3.SQLITE_READONLY: ("written", "let this user write to it and to its directory"),
+    sqlite3.SQLITE_CANTOPEN: ("opened", "let this user write to it and to its directory"),
+    sqlite3.SQLITE_BUSY: ("used", "end the other program that uses it"),
 }
-"""What to do about a database that is whole but cannot be written to."""
+"""What cannot be done with a database that may well be whole, and what helps."""
 
 
 def prepare(directory: Path, epoch: str | None) -> sqlite3.Connection:
@@ -69,13 +71,13 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """A connection to a whole database of ours that cannot write and never checkpoints.
+    """A connection to a database of ours that cannot write and never checkpoints.
 
     Works beside a running server. The last writer to close a database merges its log into it and
     removes the log; whoever has to repair a damaged one needs both as they are.
 
     Raises:
-        StoreRefused: the file is damaged, foreign, or of a newer version.
+        StoreRefused: the file is foreign, of a newer version, or cannot be read at all.
         OSError: it cannot be opened.
     """
     with path.open("rb") as file:
@@ -87,14 +89,14 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
     except sqlite3.Error as error:
-        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
+        raise _refusal(path, error) from error
     try:
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        check(connection, path)
+        _refuse_foreign(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise StoreRefused(f"{path} cannot be read: {error}; {_RESTORE}") from error
+        raise _refusal(path, error) from error
     except StoreRefused:
         connection.close()
         raise
@@ -124,7 +126,8 @@ def _make(path: Path) -> None:
 
 
 def _open_checked(path: Path, term: str) -> sqlite3.Connection:
-    connect_read_only(path).close()
+    with closing(connect_read_only(path)) as looking:
+        refuse_damaged(looking, path)
     connection = connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -136,25 +139,18 @@ def _open_checked(path: Path, term: str) -> sqlite3.Connection:
         terms.begin(connection, term)
     except sqlite3.Error as error:
         connection.close()
-        raise StoreRefused(f"{path} cannot be {_verb(error)}") from error
+        raise _refusal(path, error) from error
     return connection
 
 
-def _verb(error: sqlite3.Error) -> str:
+def _refusal(path: Path, error: sqlite3.Error) -> StoreRefused:
     """What cannot be done, and what helps against it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in _HELP:
-        return f"written: {error}; {_HELP[code]}"
-    return f"read: {error}; {_RESTORE}"
+    verb, help_ = _HELP.get(code, ("read", _RESTORE))
+    return StoreRefused(f"{path} cannot be {verb}: {error}; {help_}")
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Return if what is at ``path``, to which ``connection`` leads, is whole and may be served.
-
-    Raises:
-        StoreRefused: it is damaged, foreign, or of a newer version.
-        sqlite3.Error: it cannot be read.
-    """
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     if schema.application_of(connection) != schema.APPLICATION_ID:
         raise StoreRefused(f"{path} is a database of another program; {_RESTORE}")
     version = schema.version_of(connection)
@@ -163,7 +159,18 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has version {version}, this program knows {schema.SCHEMA_VERSION}; "
             "use the newer program"
         )
-    found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+
+
+def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
+    """Return if what is at ``path``, to which ``connection`` leads, is whole.
+
+    Raises:
+        StoreRefused: it is not.
+    """
+    try:
+        found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise _refusal(path, error) from error
     if found != "ok":
         raise StoreRefused(f"{path} is damaged: {found}; {_RESTORE}")
 

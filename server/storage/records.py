@@ -89,9 +89,14 @@ def encode_entry(entry: Entry) -> str:
     return _ENCODE(_StoredEntry(*_values_of(entry))).decode()
 
 
+def decode_entry(text: str | bytes) -> Entry:
+    """The entry of which ``text`` is the JSON."""
+    return _entry.decode(text)
+
+
 def with_data(text: str | bytes, data: object) -> str:
     """The JSON of an entry that says ``data`` instead of what it said."""
-    return encode_entry(msgspec.structs.replace(_entry.decode(text), data=data))
+    return encode_entry(msgspec.structs.replace(decode_entry(text), data=data))
 
 
 def decode_page(text: str | bytes) -> list[Committed]:

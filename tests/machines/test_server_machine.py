@@ -193,6 +193,7 @@ class Outside:
         await self._check([user_id for user_id, _ in self._clients])
         self.transcript.append("the server is killed")
         self.server.kill()
+        self.server.assert_sound()
         there = [client for client in self._clients.values() if client.device is not None]
         for client in there:
             await self._leave(client)
@@ -313,3 +314,4 @@ async def test_random_users(tmp_path: Path, seed: int) -> None:
             await outside.close()
         assert server.stop() == 0
         assert not server.trouble()
+        server.assert_sound()

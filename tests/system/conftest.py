@@ -37,7 +37,7 @@ class Connect(Protocol):
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """See ``Serve``. At the end no server has logged an error."""
+    """See ``Serve``. At the end no server has logged an error, and all data is sound."""
     servers: list[ServerProcess] = []
 
     def make(
@@ -52,6 +52,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     statuses = [server.stop() for server in servers]
     assert [server.trouble() for server in servers] == [[] for _ in servers]
     assert set(statuses) <= {0, None}
+    for server in servers:
+        server.assert_sound()
 
 
 @pytest.fixture

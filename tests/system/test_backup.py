@@ -1,8 +1,10 @@
-"""The commands backup and restore, beside a running server and without one."""
+"""The commands backup, restore and check, beside a running server and without one."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,9 @@ async def test_a_backup_of_a_server_at_work_is_restored(
             assert f"wrote {file}{n}: 1 groups, 2 members," in made.stdout
             assert "secret.key" in made.stdout
             assert made.stderr == ""
+            checked = await command("check", f"{file}{n}")
+            assert (checked.returncode, checked.stderr) == (0, "")
+            assert checked.stdout.startswith(f"checked {file}{n}: 0 findings in 1 grp, 2 member,")
         enough.set()
         said = sum([await task for task in talking])
         assert said > 0
@@ -82,12 +87,51 @@ async def test_a_backup_of_a_server_at_work_is_restored(
         assert group["group_id"] == "g"
         again = await connect(server, "bob", cursor=device.cursor)
         assert again.frames[0]["resume"] == "resumed"
+        server.assert_sound()
+
+
+async def test_check_tells_what_is_wrong_one_line_each(
+    data_directory: Path, connect: Connect
+) -> None:
+    where = ("--data", str(data_directory))
+    with ServerProcess(data_directory) as server:
+        alice = await connect(server, "alice")
+        await alice.call("create_group", type="Work", name="g", group_id="g")
+        while_running = await command("check", *where)
+        server.kill()
+        after_a_kill = await command("check", *where)
+    for done in (while_running, after_a_kill):
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ": 0 findings in 1 grp, 1 member, 1 membership, 1 entry" in done.stdout
+    with closing(sqlite3.connect(data_directory / "muster.db")) as connection, connection:
+        connection.execute("UPDATE counter SET value = 1 << 60")
+        connection.execute("UPDATE request SET at_ms = 0")
+    done = run_command("check", *where)
+    assert done.returncode == 1
+    first, second, last = done.stdout.splitlines()
+    assert first.startswith("requests: request ")
+    assert second.startswith("counters: counter groups_of_day:")
+    assert f"checked {data_directory}/muster.db: 2 findings in" in last
+
+
+def test_a_database_whose_pages_are_damaged_fails_the_check(data_directory: Path) -> None:
+    with ServerProcess(data_directory) as server:
+        server.stop()
+    with (data_directory / "muster.db").open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xa5" * 4096)
+    done = run_command("check", "--data", str(data_directory))
+    assert done.returncode == 1
+    assert done.stdout.startswith("integrity: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_errors_are_one_line_and_status_2(data_directory: Path, file: Path) -> None:
     for arguments, reason in (
         (("backup", str(file)), "has no muster.db"),
         (("restore", str(file)), "does not exist"),
+        (("check",), "nothing to check"),
+        (("check", str(file)), "nothing to check"),
     ):
         done = run_command(*arguments, "--data", str(data_directory))
         assert done.returncode == 2

@@ -70,6 +70,7 @@ async def test_over_restarts_devices_resume_by_whatever_cursor_they_have(
                 assert how(device) == RESUMED
                 await hear(device, 6 + 2 * n, heard)
             cursors.append(alice.cursor)
+        server.assert_sound()
 
 
 async def test_whoever_saw_what_a_restored_copy_lacks_is_reset_for_ever(
@@ -107,6 +108,7 @@ async def test_whoever_saw_what_a_restored_copy_lacks_is_reset_for_ever(
             assert how(kept) == RESUMED
             await hear(kept, 6, heard)
             server.kill()
+            server.assert_sound()
             server.start()
 
 

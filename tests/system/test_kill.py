@@ -33,6 +33,7 @@ async def test_kill_9_loses_nothing_and_does_nothing_twice(data_directory: Path)
             await asyncio.sleep(dice.uniform(0, 0.02))
             server.kill()
             await load.after_the_end()
+            server.assert_sound()
             if kill % (KILLS // KILLS_WHILE_STARTING) == 0:
                 server.launch()
                 await asyncio.sleep(dice.uniform(0.05, 0.6))
@@ -46,6 +47,7 @@ async def test_kill_9_loses_nothing_and_does_nothing_twice(data_directory: Path)
         server.terminate()
         await asyncio.gather(*(gadget.harvest() for gadget in load.gadgets))
         assert await server.ended() == 0
+        server.assert_sound()
     assert load.replies > 20 * KILLS
     check_answers(load, logs)
     check_devices(load, logs)
