@@ -184,6 +184,19 @@ class Actor(msgspec.Struct, frozen=True):
     is_app_admin: bool = False
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command came: who asked by which kind of program from where, "" for unknown.
+
+    A command of the server's own has no caller. ``random`` is the number that a caller has chosen
+    for a message, where the protocol that it came by has one.
+    """
+
+    caller_id: str = ""
+    platform: str = ""
+    address: str = ""
+    random: int | None = None
+
+
 class ReadState(msgspec.Struct, frozen=True, kw_only=True):
     """A member's place in the group's log, and the log's end."""
 

@@ -25,6 +25,7 @@ from server.domain.model import (
     RowKey,
     Spoke,
 )
+from server.service.outbox import OutboxItem
 
 
 class Unavailable(Exception):
@@ -60,6 +61,7 @@ class WriteSet(msgspec.Struct, frozen=True, kw_only=True):
     read; a negative number -n means "as the n-th write set of this same batch (counted from 1)
     leaves it". ``request`` with ``digest`` (of the request's content) and ``reply`` (the
     encoded result) is remembered in the same transaction; None for commands without a caller.
+    ``outbox`` is what the operator's own service is told of it.
     """
 
     time_ms: int
@@ -73,6 +75,7 @@ class WriteSet(msgspec.Struct, frozen=True, kw_only=True):
     request: RequestKey | None = None
     digest: bytes = b""
     reply: bytes = b""
+    outbox: Sequence[OutboxItem] = ()
 
 
 class Committed(msgspec.Struct, frozen=True):

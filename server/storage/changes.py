@@ -10,6 +10,7 @@ import msgspec
 
 from protocol.vocabulary import ReceiveOption
 from server.domain.model import Entry, Member, MemberKey, Redaction, Row, RowKey
+from server.service.outbox import OutboxItem
 from server.service.ports import Committed, RequestKey, StoredReply
 
 
@@ -122,11 +123,18 @@ class RememberedRequest(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class OutboxWrite(msgspec.Struct, frozen=True):
+    """An item for the outbox, and the number that its write set's entry got in a group's log."""
+
+    item: OutboxItem
+    seq: int | None
+
+
 class Changes(msgspec.Struct):
     """What a batch writes, each thing once, as the whole batch leaves it.
 
-    To be applied in the order of the fields: intervals end before others begin, and
-    ``redactions`` find the entries of this batch too. A mark that is None is removed.
+    To be applied in the order of the fields: intervals end before others begin, ``redactions``
+    find the entries of this batch too, and ``outbox`` its members. A mark that is None is removed.
     """
 
     position: int
@@ -141,6 +149,7 @@ class Changes(msgspec.Struct):
     redactions: list[Redaction] = []
     requests: dict[RequestKey, RememberedRequest] = {}
     counts: dict[str, int] = {}
+    outbox: list[OutboxWrite] = []
 
 
 def discards(member: Member) -> bool:

@@ -23,6 +23,7 @@ from server.domain.model import (
     ReadState,
     RowKey,
 )
+from server.service.outbox import Outgoing, Settled, Waiting
 from server.service.ports import (
     Committed,
     Followed,
@@ -48,7 +49,7 @@ Gate = Callable[[], Awaitable[None]]
 
 
 class MemoryStore:
-    """See ``server.service.ports.Store``.
+    """See ``server.service.ports.Store`` and ``server.service.outbox.Outbox``.
 
     Args:
         epoch: names the term that begins with this store; the name that the last one on the same
@@ -284,6 +285,26 @@ class MemoryStore:
         for key in forgotten:
             del requests[key]
         return len(forgotten)
+
+    async def waiting(self, after_id: int, limit: int) -> Sequence[Waiting]:
+        """See ``Outbox.waiting``."""
+        return self._check().outbox.waiting(after_id, limit)
+
+    async def outgoing(self, ids: Collection[int]) -> Mapping[int, Outgoing]:
+        """See ``Outbox.outgoing``."""
+        return self._check().outbox.outgoing(ids)
+
+    async def settle(self, settled: Sequence[Settled], *, most_dead: int | None) -> int:
+        """See ``Outbox.settle``."""
+        return self._check().outbox.settle(settled, most_dead)
+
+    async def dead(self, after_id: int, limit: int) -> Sequence[Outgoing]:
+        """See ``Outbox.dead``."""
+        return self._check().outbox.dead(after_id, limit)
+
+    async def revive(self, delivery_ids: Collection[str] | None) -> int:
+        """See ``Outbox.revive``."""
+        return self._check().outbox.revive(delivery_ids)
 
     async def close(self) -> None:
         """See ``Store.close``."""

@@ -21,6 +21,7 @@ from server.storage.changes import (
     View,
     group_log,
 )
+from server.storage.memory_outbox import MemoryOutbox
 from server.storage.records import decode_page, encode_entry, with_data
 from server.storage.terms import MOST_TERMS
 
@@ -73,6 +74,7 @@ class Tables:
         self.entries: dict[int, StoredEntry] = {}
         self.requests: dict[RequestKey, RememberedRequest] = {}
         self.counters: dict[str, int] = {}
+        self.outbox = MemoryOutbox()
 
     def begin_term(self, name: str) -> None:
         """See ``terms.begin``."""
@@ -120,6 +122,8 @@ class Tables:
         self.requests.update(changes.requests)
         for name, delta in changes.counts.items():
             self.counters[name] = self.counters.get(name, 0) + delta
+        for write in changes.outbox:
+            self.outbox.add(write, self.members.get(write.item.stream, set()))
         self.position = changes.position
         self.change = changes.change
 

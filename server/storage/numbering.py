@@ -42,6 +42,7 @@ from server.storage.changes import (
     LogHead,
     Mark,
     OpenedInterval,
+    OutboxWrite,
     PutRow,
     RememberedRequest,
     Touched,
@@ -160,6 +161,7 @@ class _Numbering:
         for name, delta in write_set.counts.items():
             changes.counts[name] = changes.counts.get(name, 0) + delta
         seq = _first_group_seq(committed)
+        changes.outbox.extend(OutboxWrite(item, seq) for item in write_set.outbox)
         if write_set.request is not None:
             changes.requests[write_set.request] = RememberedRequest(
                 StoredReply(write_set.digest, write_set.reply, seq), write_set.time_ms

@@ -178,7 +178,30 @@ _TERMS: Final = (
     "DROP TABLE meta",
 )
 
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _TERMS)
+_OUTBOX_COLUMNS: Final = """
+    delivery_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    platform TEXT NOT NULL,
+    address TEXT NOT NULL,
+    body TEXT NOT NULL,
+    seq INTEGER,
+    member_ids TEXT,
+    attempts INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    failure TEXT NOT NULL
+"""
+_OUTBOX: Final = (
+    # What the operator's own service is still to be told. AUTOINCREMENT: whoever has read up to an
+    # id must not miss one that comes later.
+    f"CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, {_OUTBOX_COLUMNS}) STRICT",
+    # What it could not be told.
+    f"CREATE TABLE outbox_dead (id INTEGER PRIMARY KEY AUTOINCREMENT, {_OUTBOX_COLUMNS}) STRICT",
+    "CREATE INDEX outbox_dead_delivery ON outbox_dead (delivery_id)",
+)
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _TERMS, _OUTBOX)
 """The n-th, counted from 1, makes a database of version n out of one of version n - 1."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -2,12 +2,13 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
+from server.service.outbox import Settled
 from server.service.ports import Outcome, WriteSet
-from server.storage import database, sqlite_housekeeping
+from server.storage import database, sqlite_housekeeping, sqlite_outbox
 from server.storage.lock import DirectoryLock
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite_batch import commit_batch
@@ -73,6 +74,16 @@ class SqliteStore(SqliteReads):
         return await self._writer.transact(
             partial(sqlite_housekeeping.forget_requests, before_ms=before_ms, limit=limit)
         )
+
+    async def settle(self, settled: Sequence[Settled], *, most_dead: int | None) -> int:
+        """See ``Outbox.settle``."""
+        return await self._writer.transact(
+            partial(sqlite_outbox.settle, settled=settled, most_dead=most_dead)
+        )
+
+    async def revive(self, delivery_ids: Collection[str] | None) -> int:
+        """See ``Outbox.revive``."""
+        return await self._writer.transact(partial(sqlite_outbox.revive, delivery_ids=delivery_ids))
 
     async def close(self) -> None:
         """See ``Store.close``."""

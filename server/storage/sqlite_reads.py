@@ -14,6 +14,7 @@ from server.domain.model import (
     ReadState,
     RowKey,
 )
+from server.service.outbox import Outgoing, Waiting
 from server.service.ports import (
     Committed,
     Followed,
@@ -26,7 +27,7 @@ from server.service.ports import (
     StoredReply,
     Version,
 )
-from server.storage import application_queries, sqlite_queries
+from server.storage import application_queries, sqlite_outbox, sqlite_queries
 from server.storage.records import age_order, decode_page, decode_row, missed_page, name_of
 from server.storage.sqlite_reader import Readers
 
@@ -51,7 +52,7 @@ _applications: Final = msgspec.json.Decoder(list[Application])
 
 
 class SqliteReads:
-    """What ``SqliteStore`` answers without writing; see ``server.service.ports.Store``."""
+    """What ``SqliteStore`` answers without writing; see ``server.service.ports.Store`` and ``Outbox``."""
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
@@ -219,6 +220,21 @@ class SqliteReads:
         """See ``Store.idle_groups``."""
         (group_ids,) = await self._answer(sqlite_queries.IDLE_GROUPS, before_ms, limit)
         return _names.decode(group_ids)
+
+    async def waiting(self, after_id: int, limit: int) -> Sequence[Waiting]:
+        """See ``Outbox.waiting``."""
+        (rows,) = await self._answer(sqlite_outbox.WAITING, after_id, limit)
+        return sqlite_outbox.decode_waiting(rows)
+
+    async def outgoing(self, ids: Collection[int]) -> Mapping[int, Outgoing]:
+        """See ``Outbox.outgoing``."""
+        (rows,) = await self._answer(sqlite_outbox.OUTGOING, _text(set(ids)))
+        return {row.id: row for row in sqlite_outbox.decode_outgoing(rows)}
+
+    async def dead(self, after_id: int, limit: int) -> Sequence[Outgoing]:
+        """See ``Outbox.dead``."""
+        (rows,) = await self._answer(sqlite_outbox.DEAD, after_id, limit)
+        return sqlite_outbox.decode_outgoing(rows)
 
     async def _answer(self, query: str, *parameters: object) -> Sequence[Any]:
         """The one row that ``query`` always gives."""

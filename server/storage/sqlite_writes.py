@@ -18,6 +18,7 @@ from server.domain.model import (
 from server.storage.bulk import ManyRows
 from server.storage.changes import Changes, PutRow
 from server.storage.records import encode_entry, encode_row, invitee_of, name_of, with_data
+from server.storage.sqlite_outbox import add_to_outbox
 from server.storage.sqlite_queries import ENTRY_AT
 
 CLOSE_INTERVAL: Final = """
@@ -120,6 +121,8 @@ def write_changes(connection: sqlite3.Connection, changes: Changes) -> None:
     _write_requests(connection, changes)
     if changes.counts:
         connection.executemany(COUNT, list(changes.counts.items()))
+    if changes.outbox:
+        add_to_outbox(connection, changes.outbox)
     connection.execute(MOVE_SHARD, (changes.position, changes.change))
 
 

@@ -8,6 +8,7 @@ from tests.storage.contract_applications import ApplicationContract
 from tests.storage.contract_commits import CommitContract
 from tests.storage.contract_housekeeping import HousekeepingContract
 from tests.storage.contract_lists import ListContract
+from tests.storage.contract_outbox import OutboxContract
 from tests.storage.contract_rows import MarkContract
 from tests.storage.contract_terms import TermContract
 from tests.storage.contract_visibility import MembershipContract
@@ -20,6 +21,7 @@ class StoreContract(
     MarkContract,
     ApplicationContract,
     HousekeepingContract,
+    OutboxContract,
     TermContract,
 ):
     """All of it."""

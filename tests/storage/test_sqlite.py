@@ -22,6 +22,7 @@ from server.storage import (
     schema,
     sqlite_batch,
     sqlite_housekeeping,
+    sqlite_outbox,
     sqlite_queries,
     sqlite_writes,
     terms,
@@ -413,10 +414,11 @@ MODULES = (
     sqlite_batch,
     sqlite_writes,
     sqlite_housekeeping,
+    sqlite_outbox,
 )
 
 
-FROM_THE_OLDEST = {"OLDEST", "FORGET_REQUESTS"}
+FROM_THE_OLDEST = {"OLDEST", "FORGET_REQUESTS", "LET_GO", "REVIVE_ALL"}
 """These go through a table in the order of its key until they have seen what they may take."""
 
 
