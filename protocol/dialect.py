@@ -19,6 +19,27 @@ TYPE_WORDS: Final[Mapping[GroupType, str]] = {
 """How the original's servers write each type; ``GroupType`` reads both spellings."""
 
 
+REST_PLATFORM: Final = "RESTAPI"
+"""The platform of whoever asks by the admin REST API."""
+
+_PLATFORMS: Final[Mapping[str, str]] = {
+    "web": "Web",
+    "android": "Android",
+    "ios": "iOS",
+    "windows": "Windows",
+    "win": "Windows",
+    "mac": "Mac",
+    "macos": "Mac",
+    "ipad": "iPad",
+    "restapi": REST_PLATFORM,
+}
+
+
+def platform_word(platform: str) -> str:
+    """The original's word for the platform that a device says it is, whatever it says."""
+    return _PLATFORMS.get(platform.lower(), "Unknown")
+
+
 class _Words(msgspec.Struct, frozen=True):
     """One kind of element: our tag, and its fields by our names.
 

@@ -142,6 +142,28 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
     "BODY_ELEMENTS": LimitSpec(16, "elements", "in a message's body", True, False),
     "CUSTOM_DATA_BYTES": LimitSpec(8 * _KIB, "bytes", "a message's custom data", True, False),
     "AT_USERS": LimitSpec(30, "users", "mentioned in one message", True, False),
+    # The operator's own service.
+    "WEBHOOK_BEFORE_MS": LimitSpec(
+        2_000, "ms", "for its answer before a change; then webhook_on_failure decides", False, False
+    ),
+    "WEBHOOK_AFTER_MS": LimitSpec(5_000, "ms", "for its answer after a change", False, False),
+    "WEBHOOK_ANSWER_BYTES": LimitSpec(64 * _KIB, "bytes", "of an answer", False, False),
+    "WEBHOOK_CONNECTIONS": LimitSpec(
+        16, "connections", "to it for what is told, and as many for what is asked", False, False
+    ),
+    "WEBHOOK_ATTEMPTS": LimitSpec(20, "attempts", "to tell one thing before it is dead"),
+    "WEBHOOK_BACKOFF_MS": LimitSpec(
+        1_000,
+        "ms",
+        "before the second attempt; twice as long before each further one",
+        False,
+        False,
+    ),
+    "WEBHOOK_BACKOFF_MOST_MS": LimitSpec(
+        600_000, "ms", "the longest time between two attempts", False, False
+    ),
+    "WEBHOOK_OUTBOX": LimitSpec(100_000, "items", "wait to be told; of more the oldest are dead"),
+    "WEBHOOK_DEAD": LimitSpec(100_000, "items", "dead ones are kept; of more the oldest go"),
 }
 """Name -> row. The README's table is printed from here."""
 

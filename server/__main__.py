@@ -65,7 +65,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(
                 flag, action="store_const", const="true", default=None, help=setting.meaning
             )
-        elif name != "secret_key":  # a secret on the command line shows in the process list
+        elif not setting.is_secret:  # a secret on the command line shows in the process list
             parser.add_argument(flag, metavar="VALUE", help=setting.meaning)
 
 

@@ -21,7 +21,8 @@ from server.config import Settings
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
-from server.service.ports import Heads, Store
+from server.service.outbox import Outbox
+from server.service.ports import Clock, Heads, Store
 from server.storage import audit, backup
 from server.storage.database import DATABASE_NAME
 from server.storage.refusal import StoreRefused
@@ -29,6 +30,7 @@ from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
 from server.transport.admin import AdminListener
 from server.transport.admission import Authenticator
+from server.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +134,7 @@ async def serve(settings: Settings) -> int:
             tokens=SystemTokens(),
             is_behind_proxy=settings.behind_proxy,
             wall_ms=lambda: time.time_ns() // 1_000_000,
+            webhooks=_webhooks(settings, store, clock),
         )
         return await Server(settings, node).run()
     finally:
@@ -255,6 +258,22 @@ def _clock(heads: Heads) -> SystemClock:
             ahead_ms,
         )
     return SystemClock(not_before_ms=heads.last_time_ms)
+
+
+def _webhooks(settings: Settings, outbox: Outbox, clock: Clock) -> Webhooks | None:
+    if not settings.webhook_url:
+        return None
+    return Webhooks(
+        settings.webhook_url,
+        wanted=settings.webhook_callbacks,
+        sdkappid=settings.sdkappid,
+        token=settings.webhook_token,
+        secrets=settings.webhook_secret,
+        blocks_on_failure=settings.webhook_on_failure == "block",
+        outbox=outbox,
+        clock=clock,
+        limits=settings.limits,
+    )
 
 
 def _rulebook(settings: Settings) -> Rulebook:

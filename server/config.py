@@ -6,9 +6,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
+from protocol.callbacks import OFFERED
 from protocol.limits import LIMITS, default_limits
 
 
@@ -46,6 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     require_known_users: bool = False
     tls_cert: str = ""
     tls_key: str = ""
+    webhook_url: str = ""
+    webhook_callbacks: tuple[str, ...] = ()
+    webhook_token: str = ""
+    webhook_secret: tuple[str, ...] = ()
+    webhook_on_failure: str = "allow"
     log_level: str = "INFO"
     limits: Mapping[str, int] = msgspec.field(default_factory=default_limits)
     types: Mapping[str, Any] = {}
@@ -54,10 +61,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One row: how its text is read, and what it means."""
+    """One row: how its text is read, and what it means; a secret has no flag."""
 
     parse: Callable[[str], Any]
     meaning: str
+    is_secret: bool = False
 
 
 def _address(text: str) -> Address:
@@ -105,11 +113,36 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("expected http://HOST/PATH or https://HOST/PATH")
+    if parts.fragment or parts.username is not None or parts.password is not None:
+        raise ValueError("expected an address without user, password and fragment")
+    return text
+
+
+def _callbacks(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        if name not in OFFERED:
+            raise ValueError(f"{name!r} is not offered; the README lists all callbacks")
+    return names
+
+
+def _failure_policy(text: str) -> str:
+    if text.lower() not in ("allow", "block"):
+        raise ValueError("expected allow or block")
+    return text.lower()
+
+
 SETTINGS: Final[Mapping[str, Setting]] = {
     "listen": Setting(_address, "HOST:PORT of the WebSocket listener; port 0 picks a free one"),
     "admin_listen": Setting(_address, "HOST:PORT of the admin listener"),
     "data": Setting(_path, "the data directory; it is made when it does not exist"),
-    "secret_key": Setting(str, "the key that signs tokens; made and stored in data when not set"),
+    "secret_key": Setting(
+        str, "the key that signs tokens; made and stored in data when not set", is_secret=True
+    ),
     "sdkappid": Setting(_app_number, "the app's number in tokens"),
     "admins": Setting(_names, "user IDs of the operator's accounts, comma separated"),
     "behind_proxy": Setting(_boolean, "a proxy ends TLS and names clients in X-Forwarded-For"),
@@ -118,6 +151,21 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "tls_cert": Setting(str, "PEM file with the certificate chain"),
     "tls_key": Setting(str, "PEM file with the certificate's key"),
+    "webhook_url": Setting(
+        _http_url, "where the operator's own service is told and asked; nobody is when not set"
+    ),
+    "webhook_callbacks": Setting(
+        _callbacks, "names of the callbacks that are on, comma separated; all when not set"
+    ),
+    "webhook_token": Setting(
+        str, "the token of the original's Sign in the webhook's address", is_secret=True
+    ),
+    "webhook_secret": Setting(
+        _names, "keys that sign what the webhook is sent, comma separated", is_secret=True
+    ),
+    "webhook_on_failure": Setting(
+        _failure_policy, "allow or block what the webhook was asked about and did not answer"
+    ),
     "log_level": Setting(_level, "DEBUG, INFO, WARNING or ERROR"),
 }
 """Every setting but the limits: name -> row. The README's table is printed from here."""

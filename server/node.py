@@ -15,6 +15,8 @@ from protocol.limits import LIMITS
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
+from server.service.announcements import Announcements
+from server.service.approval import Approval
 from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
@@ -23,6 +25,7 @@ from server.service.ports import Clock, Heads, Store, Tokens
 from server.service.queries import Queries
 from server.transport.admission import Authenticator
 from server.transport.listener import Listener
+from server.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ class Node:
         authenticator: who checks the signatures of hellos.
         is_behind_proxy: a proxy names the clients' addresses.
         wall_ms: the time as the machine shows it, for ages; ``clock``'s when None.
+        webhooks: who tells the operator's own service, and asks it; None for nobody.
     """
 
     def __init__(
@@ -54,11 +58,16 @@ class Node:
         tokens: Tokens,
         is_behind_proxy: bool = False,
         wall_ms: Callable[[], int] | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
+        self._webhooks = webhooks
         self.hub = Hub(heads, rulebook)
         self._drain_s = rulebook.limits["DRAIN_MS"] / 1000
         self._has_lost_store = asyncio.Event()
         self._work: list[asyncio.Task[None]] = []
+        announcements = None
+        if webhooks is not None:
+            announcements = Announcements(webhooks.wanted, tokens, webhooks.deliveries)
         self._executor = Executor(
             store=store,
             publisher=self.hub,
@@ -68,10 +77,20 @@ class Node:
             rulebook=rulebook,
             is_only_writer=True,
             on_fatal=self._has_lost_store.set,
+            announcements=announcements,
             shard=SHARD,
         )
         queries = Queries(store, self.hub, rulebook)
-        self._dispatcher = Dispatcher(self._executor, queries, clock, rulebook)
+        approval = None
+        if webhooks is not None and webhooks.asks:
+            approval = Approval(
+                webhooks.wanted,
+                webhooks.questions,
+                store=store,
+                clock=clock,
+                has_taken=self._executor.has_taken,
+            )
+        self._dispatcher = Dispatcher(self._executor, queries, clock, rulebook, approval)
         self._catch_up = CatchUp(
             hub=self.hub,
             store=store,
@@ -105,7 +124,9 @@ class Node:
 
     def start(self) -> None:
         """Begin to work; nothing comes in before ``listen``."""
-        workers = (self._executor.run(), self.listener.run(), self._housekeeping.run())
+        workers = [self._executor.run(), self.listener.run(), self._housekeeping.run()]
+        if self._webhooks is not None:
+            workers.append(self._webhooks.run())
         self._work = [asyncio.ensure_future(worker) for worker in workers]
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:

@@ -33,6 +33,7 @@ from server.domain.model import (
     groups_of_day_counter,
 )
 from server.domain.rules import Rulebook
+from server.service.outbox import OutboxItem
 from server.service.ports import Presence, RequestKey, Version, WriteSet
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -112,6 +113,7 @@ class BatchView:
         now_ms: int,
         request: RequestKey | None,
         digest: bytes,
+        outbox: Sequence[OutboxItem] = (),
     ) -> None:
         """Take a decision that rests on the rows ``seen`` into the batch."""
         expect = dict(seen)
@@ -131,6 +133,7 @@ class BatchView:
                 request=request,
                 digest=digest,
                 reply=_ENCODE(decision.result),
+                outbox=outbox,
             )
         )
         place = len(self.write_sets)

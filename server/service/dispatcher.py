@@ -6,7 +6,7 @@ The only place where a refusal becomes an error reply.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,14 +18,16 @@ from protocol.identifiers import is_request_id
 from protocol.methods import METHODS, Method
 from protocol.results import ErrorBody
 from server.domain.jobs import RecognizeUser
-from server.domain.model import Actor
+from server.domain.model import Actor, Origin
 from server.domain.refusals import error_body
 from server.domain.rules import Rulebook
 from server.service.access import Reader
-from server.service.executor import Executor
+from server.service.approval import Approval, Question
+from server.service.executor import Answer, Executor
 from server.service.gates import ConnectionGate, actor_of
 from server.service.ports import Clock, OutcomeUnknown, RequestKey, Unavailable
 from server.service.queries import Queries
+from server.service.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -36,32 +38,47 @@ Reply = Callable[[str, Any, ErrorBody | None], None]
 
 
 class Caller:
-    """A connection as the service sees it.
+    """A connection as the service sees it; ``origin`` is what is told of it outside.
 
     ``changes`` are the changing requests that are not answered yet: a read that comes after
     them waits for them, so that requests take effect in the order in which they were sent.
     """
 
-    __slots__ = ("changes", "gate", "reader", "reply")
+    __slots__ = ("changes", "gate", "origin", "reader", "reply", "turns")
 
-    def __init__(self, reader: Reader, gate: ConnectionGate, reply: Reply) -> None:
+    def __init__(
+        self, reader: Reader, gate: ConnectionGate, reply: Reply, origin: Origin | None = None
+    ) -> None:
         self.reader = reader
         self.gate = gate
         self.reply = reply
+        self.origin = Origin(caller_id=reader.user_id) if origin is None else origin
         self.changes: set[asyncio.Future[None]] = set()
+        self.turns: Turns | None = None
 
 
 class Dispatcher:
-    """Answers requests, each exactly once through ``caller.reply``."""
+    """Answers requests, each exactly once through ``caller.reply``.
+
+    Args:
+        approval: who is asked before a change; None for nobody, which costs nothing.
+    """
 
     def __init__(
-        self, executor: Executor, queries: Queries, clock: Clock, rulebook: Rulebook
+        self,
+        executor: Executor,
+        queries: Queries,
+        clock: Clock,
+        rulebook: Rulebook,
+        approval: Approval | None = None,
     ) -> None:
+        self._approval = approval
         self._rulebook = rulebook
         self._executor = executor
         self._queries = queries
         self._clock = clock
         self._reads: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
 
     def recognize(self, user_id: str) -> None:
         """A user has logged in; remembered where users must be known."""
@@ -99,6 +116,8 @@ class Dispatcher:
 
     async def settled(self) -> None:
         """Return once everything that was taken is answered."""
+        while self._asking:
+            await asyncio.wait(set(self._asking))
         await self._executor.settled()
         if self._reads:
             await asyncio.wait(set(self._reads))
@@ -130,7 +149,62 @@ class Dispatcher:
             self._finish(caller, request.id, result, refusal)
 
         key = RequestKey(caller.reader.user_id, request.id)
-        self._executor.submit(command, actor, key, digest, answer)
+        if self._approval is None:
+            self._executor.submit(command, actor, key, digest, answer, caller.origin)
+            return
+        question = Question(command, actor, caller.origin, key, digest)
+        if caller.turns is None:
+            caller.turns = Turns()
+        self._change_if_approved(self._approval, question, caller.turns, answer)
+
+    def _change_if_approved(
+        self, approval: Approval, question: Question, turns: Turns, answer: Answer
+    ) -> None:
+        """Hand a change on, now if nobody has to be asked and nothing before it waits."""
+        command = question.command
+        before = turns.before(command)
+        is_asked = approval.concerns(command)
+        if not before and not is_asked:
+            self._submit(question, command, answer)
+            return
+        turn = turns.take(command)
+        # Asked at once: several may be asked about at the same time, and take effect in order.
+        word = asyncio.ensure_future(approval.command_for(question)) if is_asked else None
+        task = asyncio.ensure_future(self._in_turn(approval, question, before, word, answer))
+
+        def over(_task: "asyncio.Task[None]") -> None:
+            self._asking.discard(task)
+            turns.leave(turn)
+
+        self._asking.add(task)
+        task.add_done_callback(over)
+
+    async def _in_turn(
+        self,
+        approval: Approval,
+        question: Question,
+        before: Sequence["asyncio.Future[None]"],
+        word: "asyncio.Task[ChangingCommand] | None",
+        answer: Answer,
+    ) -> None:
+        try:
+            if before:
+                await asyncio.wait(before)
+            command = question.command if word is None else await word
+        except Refused as refusal:
+            answer(None, refusal)
+        except Exception:
+            log.exception("asking about %s failed", type(question.command).__name__)
+            answer(None, Refused(ErrorCode.INTERNAL))
+        else:
+            self._submit(question, command, answer)
+        finally:
+            approval.forget(question.request)
+
+    def _submit(self, question: Question, command: ChangingCommand, answer: Answer) -> None:
+        self._executor.submit(
+            command, question.actor, question.request, question.digest, answer, question.origin
+        )
 
     async def _read(
         self,

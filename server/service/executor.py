@@ -8,15 +8,16 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol.commands import ChangingCommand
+from protocol.commands import ChangingCommand, SendMessage
 from protocol.errors import ErrorCode, Refused
-from protocol.methods import METHOD_OF
 from protocol.results import Result
 from server.domain.decide import Needs, decide, needs_of, widened
-from server.domain.model import Actor, Decision, MoreNeeded, RowKey
+from server.domain.model import Actor, Decision, Group, MoreNeeded, Origin, RowKey, Slice
 from server.domain.rules import Rulebook
+from server.service.announcements import Announcements, with_random
 from server.service.batch import BatchView
 from server.service.group_rates import GroupRates
+from server.service.outbox import OutboxItem
 from server.service.ports import (
     Clock,
     Committed,
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 MAX_BATCH: Final = 512
 MAX_ATTEMPTS: Final = 5
 
+_FROM_HERE: Final = Origin()
+"""Of what the server itself does."""
+
 Answer = Callable[[object | None, Refused | None], None]
 """Called once with the result (a struct or a map) or the refusal."""
 
@@ -48,13 +52,19 @@ Answer = Callable[[object | None, Refused | None], None]
 class _Job:
     """A command that waits for its answer; a copy of the same request waits for the same one."""
 
-    __slots__ = ("actor", "answers", "attempts", "command", "digest", "needs", "request")
+    __slots__ = ("actor", "answers", "attempts", "command", "digest", "needs", "origin", "request")
 
     def __init__(
-        self, command: ChangingCommand, actor: Actor, request: RequestKey | None, digest: bytes
+        self,
+        command: ChangingCommand,
+        actor: Actor,
+        request: RequestKey | None,
+        digest: bytes,
+        origin: Origin,
     ) -> None:
         self.command = command
         self.actor = actor
+        self.origin = origin
         self.request = request
         self.digest = digest
         self.needs: Needs = needs_of(command, actor)
@@ -63,7 +73,7 @@ class _Job:
 
 
 _Decided = tuple[_Job, Decision]
-_RefusedJob = tuple[_Job, Refused, Mapping[RowKey, int]]
+_RefusedJob = tuple[_Job, Refused, Mapping[RowKey, int], Group | None]
 
 
 class Executor:
@@ -74,6 +84,7 @@ class Executor:
     on committed rows or on rows of its own batch.
 
     Args:
+        announcements: what the operator's own service is told; None for nothing.
         is_only_writer: whether no other process writes to the store. If one may, a refusal is
             decided again on fresh rows before it is answered.
         on_fatal: called once when a commit's outcome is unknown; the process must end.
@@ -90,8 +101,11 @@ class Executor:
         rulebook: Rulebook,
         is_only_writer: bool,
         on_fatal: Callable[[], None],
+        announcements: Announcements | None = None,
         shard: int = 0,
     ) -> None:
+        self._announcements = announcements
+        self._has_items = False
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -115,11 +129,12 @@ class Executor:
         request: RequestKey | None,
         digest: bytes,
         answer: Answer,
+        origin: Origin = _FROM_HERE,
     ) -> None:
         """Take ``command``; ``answer`` is called once it is durable, or refused.
 
         Without ``request`` (for what the server itself does) nothing is remembered. A request id that is already on its way is not executed again: with the same ``digest``
-        it gets the same answer, with another REQUEST_ID_CONFLICT.
+        it gets the same answer, with another REQUEST_ID_CONFLICT. ``origin`` is told outside.
         """
         if request is not None:
             twin = self._in_flight.get(request)
@@ -129,13 +144,17 @@ class Executor:
                 else:
                     answer(None, _id_conflict(request))
                 return
-        job = _Job(command, actor, request, digest)
+        job = _Job(command, actor, request, digest, origin)
         job.answers.append(answer)
         if request is not None:
             self._in_flight[request] = job
         self._waiting.append(job)
         self._idle.clear()
         self._wake.set()
+
+    def has_taken(self, request: RequestKey) -> bool:
+        """Whether a request with this id is on its way."""
+        return request in self._in_flight
 
     def forget_rows(self) -> None:
         """Rows were let go of without a command: read them anew from here on."""
@@ -208,19 +227,31 @@ class Executor:
             try:
                 self._rates.check(job.command, job.actor, state)
                 decision = decide(self._rulebook, state, job.command, job.actor, now_ms)
+                items = self._items(job, state, decision, now_ms)
             except MoreNeeded:
                 job.needs = widened(job.needs)
                 self._waiting.extendleft(reversed(jobs[index:]))
                 return jobs[:index]
             except Refused as refusal:
-                refused.append((job, refusal, seen))
+                refused.append((job, refusal, seen, state.group))
             except Exception:
                 log.exception("deciding %s failed", type(job.command).__name__)
-                refused.append((job, Refused(ErrorCode.INTERNAL), seen))
+                refused.append((job, Refused(ErrorCode.INTERNAL), seen, None))
             else:
-                view.add(decision, seen, now_ms, job.request, job.digest)
+                view.add(decision, seen, now_ms, job.request, job.digest, items)
                 decided.append((job, decision))
         return jobs
+
+    def _items(
+        self, job: _Job, state: Slice, decision: Decision, now_ms: int
+    ) -> Sequence[OutboxItem]:
+        """What the operator's own service is to be told of it."""
+        if self._announcements is None:
+            return ()
+        origin = with_random(job.origin, job.request)
+        items = self._announcements.items(job.command, job.actor, origin, state, decision, now_ms)
+        self._has_items = self._has_items or bool(items)
+        return items
 
     def _settle(self, decided: Sequence[_Decided], outcomes: Sequence[Outcome]) -> list[_Job]:
         """Publish what was committed, then answer; returns what met a conflict."""
@@ -248,6 +279,9 @@ class Executor:
                 position = max(position, outcome.position)
         if published or position:
             self._publisher.publish(published, position)
+            if self._announcements is not None and self._has_items:
+                self._has_items = False
+                self._announcements.committed()
 
     async def _settle_refused(
         self, refused: Sequence[_RefusedJob], undone: set[RowKey]
@@ -258,7 +292,7 @@ class Executor:
         after all: it met a conflict, or had been done before.
         """
         doubtful: list[_Job] = []
-        for job, refusal, seen in refused:
+        for job, refusal, seen, group in refused:
             rests_on_undone = not undone.isdisjoint(seen)
             may_be_stale = not self._is_only_writer and job.attempts == 0
             if rests_on_undone or may_be_stale:
@@ -273,8 +307,16 @@ class Executor:
             if stored is not None:
                 self._answer_stored(job, stored)
             else:
+                self._tell_refusal(job, group, refusal)
                 self._answer(job, None, refusal)
         return doubtful
+
+    def _tell_refusal(self, job: _Job, group: Group | None, refusal: Refused) -> None:
+        if self._announcements is not None:
+            origin = with_random(job.origin, job.request)
+            self._announcements.refused(
+                job.command, job.actor, origin, group, refusal, self._clock.now_ms()
+            )
 
     def _retry(self, jobs: Sequence[_Job]) -> None:
         """Put ``jobs`` back at the front of the queue, to be decided on rows read anew."""
@@ -291,8 +333,7 @@ class Executor:
             self._answer(job, None, _id_conflict(job.request))
             return
         result: dict[str, Any] = msgspec.json.decode(stored.reply)
-        shows_seq = "seq" in METHOD_OF[type(job.command)].result.__struct_fields__
-        if stored.seq is not None and shows_seq:
+        if stored.seq is not None and isinstance(job.command, SendMessage):
             result["seq"] = stored.seq
         self._answer(job, result, None)
 

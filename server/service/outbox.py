@@ -11,9 +11,6 @@ from typing import Protocol
 
 import msgspec
 
-from protocol.errors import Refused
-from server.domain.model import Actor, Decision, Group, Origin, Slice
-
 
 class OutboxItem(msgspec.Struct, frozen=True, kw_only=True):
     """Something to be told.
@@ -102,30 +99,11 @@ class Outbox(Protocol):
         """
 
 
-class Announcer(Protocol):
-    """Who knows what the operator's own service wants to be told, and tells it."""
-
-    def items(
-        self,
-        command: object,
-        actor: Actor,
-        origin: Origin,
-        before: Slice,
-        decision: Decision,
-        now_ms: int,
-    ) -> Sequence[OutboxItem]:
-        """What a decision is to leave in the outbox. Never fails or waits."""
+class Outlet(Protocol):
+    """Who tells what is in the outbox, and what passes by it."""
 
     def committed(self) -> None:
         """There is something new in the outbox. Never fails or waits."""
 
-    def refused(
-        self,
-        command: object,
-        actor: Actor,
-        origin: Origin,
-        group: Group | None,
-        refusal: Refused,
-        now_ms: int,
-    ) -> None:
-        """A command was refused in ``group``; there is nothing to keep it with."""
+    def say(self, item: OutboxItem) -> None:
+        """Tell this too, in the order of its stream; lost when the process ends first."""

@@ -88,6 +88,11 @@ class Connection(asyncio.Protocol):
         self.paused_buffer_bytes = 0
 
     @property
+    def address(self) -> str:
+        """Where the peer is, as far as it is known."""
+        return self._address
+
+    @property
     def session(self) -> Session | None:
         """The session, from an accepted hello on."""
         return None if self._conversation is None else self._conversation.session

@@ -9,6 +9,7 @@ from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
 from protocol.frames import ClientFrame, Hello, Ping, Pong, Request
 from protocol.identifiers import is_request_id
 from protocol.results import ErrorBody
+from server.domain.model import Origin
 from server.domain.refusals import error_body
 from server.hub.session import Session
 from server.service.access import Reader
@@ -112,7 +113,10 @@ class Conversation:
         )
         reader = Reader(identity.user_id, identity.is_app_admin, session.session_id)
         gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
-        self._caller = Caller(reader, gate, self._reply)
+        origin = Origin(
+            caller_id=identity.user_id, platform=session.platform, address=self._sink.address
+        )
+        self._caller = Caller(reader, gate, self._reply, origin)
         self.session = session
         # The welcome comes first, and what is answered comes after the events before it: so
         # what the client has said already waits until the session has caught up once.

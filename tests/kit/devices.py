@@ -217,6 +217,7 @@ class Device:
 
     def __init__(self, world: World, user_id: str, device_id: str, codec: Codec) -> None:
         self.world = world
+        self.address = "192.0.2.1"
         self.user_id = user_id
         self.device_id = device_id
         self.codec = codec

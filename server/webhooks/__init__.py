@@ -1,0 +1,1 @@
+"""Tells the operator's own service, and asks it."""

@@ -1,0 +1,64 @@
+"""Stops trying where everything fails, and looks from time to time whether it still does."""
+
+from typing import Final
+
+from server.service.ports import Clock
+
+_FAILURES: Final = 5
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+
+
+class Breaker:
+    """A circuit breaker: open after some failures in a row, then one try after each pause.
+
+    The pauses double, up to half a minute. A success closes it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._opens_s: float | None = None
+        self._is_tried = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing but a single try may go on."""
+        return self._opens_s is not None
+
+    def wait_s(self) -> float:
+        """How long until something may be tried; 0 for now."""
+        if self._opens_s is None:
+            return 0.0
+        if self._is_tried:
+            return self._pause_s
+        return max(0.0, self._opens_s - self._clock.monotonic_s())
+
+    def take(self) -> bool:
+        """Whether to try now; whoever is let through while it is open tries for all."""
+        if self.wait_s() > 0:
+            return False
+        self._is_tried = self.is_open
+        return True
+
+    def succeeded(self) -> None:
+        """A try that was let through was answered."""
+        self._failures = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._opens_s = None
+        self._is_tried = False
+
+    def failed(self) -> None:
+        """A try that was let through was not answered as it should."""
+        self._failures += 1
+        if self._opens_s is not None and self._is_tried:
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        elif self._failures < _FAILURES or self._opens_s is not None:
+            return
+        self._is_tried = False
+        self._opens_s = self._clock.monotonic_s() + self._pause_s
+
+    def gave_up(self) -> None:
+        """A try that was let through was given up by whoever made it."""
+        self._is_tried = False

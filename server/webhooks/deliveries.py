@@ -1,0 +1,336 @@
+"""Tells the operator's own service what the outbox holds: at least once, each group in order.
+
+The groups are independent of each other: one whose receiver fails waits with everything behind
+it, and the others go on. Of what waits only numbers are in memory; bodies are read when their
+turn comes.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from typing import Final
+
+from msgspec.structs import replace
+
+from server.service.outbox import Fate, Outbox, OutboxItem, Outgoing, Settled
+from server.service.ports import Clock, OutcomeUnknown, Unavailable
+from server.webhooks.bodies import call_of
+from server.webhooks.breaker import Breaker
+from server.webhooks.receiver import NoAnswer, Receiver
+from server.webhooks.settling import Settling
+
+log = logging.getLogger(__name__)
+
+_PAGE: Final = 1_000
+_IN_A_ROW: Final = 32
+"""How much of one group is told before another one's turn comes."""
+
+_MOST_PASSING: Final = 10_000
+"""That wait without being in the outbox; what comes then is dropped and counted."""
+
+_PASSING_ATTEMPTS: Final = 5
+_LOOK_AGAIN_S: Final = 5.0
+_UNREADABLE_MS: Final = 1_000
+_PERMANENT: Final = frozenset({400, 405, 410, 413, 414, 415, 422, 431})
+"""Answers that the same request will get again."""
+
+
+class _Stream:
+    """What waits of one group, oldest first: numbers in the outbox, or what is not in there.
+
+    It is ready, or put off, or told right now (``is_taken``), until nothing of it waits.
+    """
+
+    __slots__ = ("attempts", "is_taken", "items", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.items: deque[int | Outgoing] = deque()
+        self.attempts = 0
+        self.is_taken = False
+
+
+class Deliveries:
+    """Works while ``run`` runs. The outlet of the service.
+
+    Args:
+        jitter: gives numbers from 0 to 1; a pause is between half of it and all.
+
+    Attributes:
+        delivered, failed: how many attempts ended so.
+        buried: how many items became dead, or were dropped that are in no outbox.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        receiver: Receiver,
+        clock: Clock,
+        limits: Mapping[str, int],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._outbox = outbox
+        self._receiver = receiver
+        self._clock = clock
+        self._limits = limits
+        self._jitter = jitter
+        self._breaker = Breaker(clock)
+        self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None)
+        self._streams: dict[str, _Stream] = {}
+        self._ready: deque[_Stream] = deque()
+        self._later: list[tuple[int, int, _Stream]] = []
+        self._couriers: set[asyncio.Task[None]] = set()
+        self._last_id = 0
+        self._stored = 0
+        self._passing = 0
+        self._sleepers = 0
+        self._has_news = True
+        self._wake = asyncio.Event()
+        self.delivered = 0
+        self.failed = 0
+        self.buried = 0
+
+    # The outlet.
+
+    def committed(self) -> None:
+        """See ``Outlet.committed``."""
+        self._has_news = True
+        self._wake.set()
+
+    def say(self, item: OutboxItem) -> None:
+        """See ``Outlet.say``."""
+        if self._passing >= _MOST_PASSING:
+            self.buried += 1
+            return
+        self._passing += 1
+        self._append(item.stream, Outgoing(id=0, item=item), attempts=0, due_ms=0)
+        self._wake.set()
+
+    # What can be seen of it.
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return self._stored + self._passing
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing is on its way now."""
+        return not self._couriers and not self._has_news and self._settling.is_done
+
+    # The work.
+
+    async def run(self) -> None:
+        """Work until cancelled; then what is on its way is given up, to be told again."""
+        try:
+            while True:
+                pause_s = await self.turn()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), min(pause_s, _LOOK_AGAIN_S))
+                except TimeoutError:
+                    self._has_news = True  # somebody may have revived what was dead
+                self._wake.clear()
+        finally:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Give up what is on its way, and note what was told."""
+        for courier in self._couriers:
+            courier.cancel()
+        await asyncio.gather(*self._couriers, return_exceptions=True)
+        await self._settling.finish()
+
+    async def turn(self) -> float:
+        """Take in what is new and send out what is due; returns after how many s to come again."""
+        if self._has_news:
+            self._has_news = False
+            try:
+                await self._take_in()
+            except (Unavailable, OutcomeUnknown):
+                self._has_news = True
+                log.warning("the outbox could not be read; trying again")
+        now_ms = self._clock.now_ms()
+        while self._later and self._later[0][0] <= now_ms:
+            self._ready.append(heappop(self._later)[2])
+        self._send_out()
+        due_s = (self._later[0][0] - now_ms) / 1000 if self._later else _LOOK_AGAIN_S
+        return min(due_s, self._breaker.wait_s() or due_s) if self._ready else due_s
+
+    async def _take_in(self) -> None:
+        while page := await self._outbox.waiting(self._last_id, _PAGE):
+            for row in page:
+                self._last_id = row.id
+                self._stored += 1
+                self._append(row.stream, row.id, attempts=row.attempts, due_ms=row.due_ms)
+        self._bury_overflow()
+
+    def _append(self, name: str, item: int | Outgoing, *, attempts: int, due_ms: int) -> None:
+        """One more waits; where it is the first of a stream, not before its time."""
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = _Stream(name)
+            stream.attempts = attempts
+            self._put_off(stream, due_ms)
+        stream.items.append(item)
+
+    def _put_off(self, stream: _Stream, due_ms: int) -> None:
+        """Not before its time."""
+        self._sleepers += 1
+        heappush(self._later, (due_ms, self._sleepers, stream))
+
+    def _send_out(self) -> None:
+        most = self._limits["WEBHOOK_CONNECTIONS"]
+        while self._ready and len(self._couriers) < most and self._breaker.take():
+            stream = self._ready.popleft()
+            stream.is_taken = True
+            courier = asyncio.ensure_future(self._tell(stream))
+            self._couriers.add(courier)
+            courier.add_done_callback(self._came_back)
+
+    def _came_back(self, courier: "asyncio.Task[None]") -> None:
+        self._couriers.discard(courier)
+        self._wake.set()
+        if not courier.cancelled() and (error := courier.exception()) is not None:
+            log.error("a delivery failed for a reason of our own", exc_info=error)
+
+    async def _tell(self, stream: _Stream) -> None:
+        """Tell some of a stream, in its order, up to its end or the first failure."""
+        again_ms = self._limits["WEBHOOK_BACKOFF_MOST_MS"]
+        try:
+            again_ms = await self._tell_some(stream)
+        except (Unavailable, OutcomeUnknown):
+            self._breaker.gave_up()
+            again_ms = _UNREADABLE_MS
+        finally:
+            stream.is_taken = False
+            if not stream.items:
+                del self._streams[stream.name]
+            elif again_ms:
+                self._put_off(stream, self._clock.now_ms() + again_ms)
+            else:
+                self._ready.append(stream)
+
+    async def _tell_some(self, stream: _Stream) -> int:
+        """After how many ms it may go on."""
+        chosen = list(stream.items)[:_IN_A_ROW]
+        stored = await self._outbox.outgoing([one for one in chosen if isinstance(one, int)])
+        is_first = True
+        for one in chosen:
+            outgoing = stored.get(one) if isinstance(one, int) else one
+            if outgoing is None:  # somebody has removed it
+                stream.items.popleft()
+                self._stored -= 1
+                continue
+            if not is_first and not self._breaker.take():
+                return 0
+            is_first = False
+            again_ms = await self._attempt(stream, outgoing)
+            if again_ms:
+                return again_ms
+        if is_first:
+            self._breaker.gave_up()
+        return 0
+
+    async def _attempt(self, stream: _Stream, outgoing: Outgoing) -> int:
+        """Tell the first of a stream; after how many ms to try it again, 0 when it is over."""
+        # What was noted of the last attempt may not be written yet.
+        attempt = max(outgoing.attempts, stream.attempts) + 1
+        failure, is_permanent = await self._post(outgoing, attempt)
+        if failure is None:
+            self.delivered += 1
+            self._finish(stream, outgoing, Settled(id=outgoing.id, fate=Fate.DELIVERED))
+            return 0
+        self.failed += 1
+        most = self._limits["WEBHOOK_ATTEMPTS"] or None
+        if not outgoing.id:
+            most = _PASSING_ATTEMPTS
+        if is_permanent or (most is not None and attempt >= most):
+            self._bury(stream, outgoing, attempt, failure)
+            return 0
+        stream.attempts = attempt
+        again_ms = self._backoff_ms(attempt)
+        if outgoing.id:
+            self._settling.note(
+                Settled(
+                    id=outgoing.id,
+                    fate=Fate.AGAIN,
+                    attempts=attempt,
+                    due_ms=self._clock.now_ms() + again_ms,
+                    failure=failure,
+                )
+            )
+        else:
+            stream.items[0] = replace(outgoing, attempts=attempt, failure=failure)
+        return again_ms
+
+    async def _post(self, outgoing: Outgoing, attempt: int) -> tuple[str | None, bool]:
+        """What went wrong, None for nothing, and whether it always will."""
+        try:
+            answer = await self._receiver.post(
+                call_of(outgoing, attempt), self._limits["WEBHOOK_AFTER_MS"] / 1000
+            )
+        except NoAnswer as error:
+            self._breaker.failed()
+            return str(error), False
+        except BaseException:
+            self._breaker.gave_up()
+            raise
+        if 200 <= answer.status < 300:
+            self._breaker.succeeded()
+            return None, False
+        if answer.status in _PERMANENT:
+            self._breaker.succeeded()  # it works, and does not want this
+        else:
+            self._breaker.failed()
+        return f"HTTP {answer.status}", answer.status in _PERMANENT
+
+    def _backoff_ms(self, attempt: int) -> int:
+        first, most = self._limits["WEBHOOK_BACKOFF_MS"], self._limits["WEBHOOK_BACKOFF_MOST_MS"]
+        whole = min(most, first * 2 ** min(attempt - 1, 32))
+        return max(1, int(whole * (0.5 + self._jitter() / 2)))
+
+    def _bury(self, stream: _Stream, outgoing: Outgoing, attempt: int, failure: str) -> None:
+        self.buried += 1
+        log.warning("%s to the webhook is given up: %s", outgoing.item.name, failure)
+        self._finish(
+            stream,
+            outgoing,
+            Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure),
+        )
+
+    def _finish(self, stream: _Stream, outgoing: Outgoing, settled: Settled) -> None:
+        stream.items.popleft()
+        stream.attempts = 0
+        if outgoing.id:
+            self._stored -= 1
+            self._settling.note(settled)
+        else:
+            self._passing -= 1
+
+    def _bury_overflow(self) -> None:
+        """Of more than WEBHOOK_OUTBOX the oldest are dead; what is on its way stays."""
+        most = self._limits["WEBHOOK_OUTBOX"]
+        too_many = self._stored - most
+        if not most or too_many <= 0:
+            return
+        ids = sorted(
+            one
+            for stream in self._streams.values()
+            if not stream.is_taken
+            for one in stream.items
+            if isinstance(one, int)
+        )
+        oldest = set(ids[:too_many])
+        for stream in self._streams.values():
+            if not stream.is_taken:
+                stream.items = deque(one for one in stream.items if one not in oldest)
+        for row_id in sorted(oldest):
+            self._settling.note(Settled(id=row_id, fate=Fate.DEAD, failure="too many waited"))
+        self._stored -= len(oldest)
+        self.buried += len(oldest)
+        if oldest:
+            log.warning("%d of what waited for the webhook are dead: too many wait", len(oldest))

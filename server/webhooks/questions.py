@@ -1,0 +1,137 @@
+"""Asks the operator's own service before a change."""
+
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
+
+from protocol.callbacks import NAME_OF, BeforeSendMsg, CallbackRequest, encode_request
+from protocol.dialect import body_of, platform_word
+from protocol.errors import ErrorCode, Refused
+from server.domain.model import Origin
+from server.service.approval import DROP, REFUSE, Opinion
+from server.service.ports import Clock
+from server.webhooks.breaker import Breaker
+from server.webhooks.receiver import Answer, Call, NoAnswer, Receiver
+
+log = logging.getLogger(__name__)
+
+_INFO_CHARACTERS: Final = 300
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """What an answer may say; other fields are not looked at."""
+
+    status: str = field(name="ActionStatus")
+    code: Annotated[int, Meta(ge=0, le=2**31)] = field(name="ErrorCode")
+    info: str = field(name="ErrorInfo", default="")
+    msg_body: Any = field(name="MsgBody", default=UNSET)
+    custom_data: str | UnsetType = field(name="CloudCustomData", default=UNSET)
+    refused: list[str] = field(name="RefusedMembers_Account", default=[])
+
+
+class Questions:
+    """The service's ``Operator``: one request each, no second try.
+
+    Args:
+        blocks_on_failure: what no usable answer means: False allows, True refuses.
+
+    Attributes:
+        failed: how often there was none.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        *,
+        clock: Clock,
+        limits: Mapping[str, int],
+        blocks_on_failure: bool,
+    ) -> None:
+        self._receiver = receiver
+        self._breaker = Breaker(clock)
+        self._timeout_s = limits["WEBHOOK_BEFORE_MS"] / 1000
+        self._blocks_on_failure = blocks_on_failure
+        self.failed = 0
+
+    async def ask(self, request: CallbackRequest, origin: Origin) -> Opinion:
+        """See ``Operator.ask``."""
+        if not self._breaker.take():
+            return self._without_answer(request, "it has not answered for a while")
+        call = Call(
+            name=NAME_OF[type(request)],
+            body=encode_request(request),
+            platform=platform_word(origin.platform),
+            address=origin.address,
+        )
+        try:
+            answer = await self._receiver.post(call, self._timeout_s)
+            body = _understood(answer, request)
+        except NoAnswer as error:
+            self._breaker.failed()
+            return self._without_answer(request, str(error))
+        except BaseException:
+            self._breaker.gave_up()
+            raise
+        self._breaker.succeeded()
+        return _opinion(body)
+
+    def _without_answer(self, request: CallbackRequest, reason: str) -> Opinion:
+        self.failed += 1
+        name = NAME_OF[type(request)]
+        if self._blocks_on_failure:
+            log.warning("%s was refused: the webhook gave no usable answer: %s", name, reason)
+            raise Refused(ErrorCode.CALLBACK_FAILED)
+        log.warning("%s was allowed: the webhook gave no usable answer: %s", name, reason)
+        return Opinion()
+
+
+def _understood(answer: Answer, request: CallbackRequest) -> _Body:
+    """What the answer says.
+
+    Raises:
+        NoAnswer: nothing that could be acted on.
+    """
+    if answer.status != 200 or answer.body is None:
+        raise NoAnswer(f"HTTP {answer.status}" if answer.body is not None else "too long an answer")
+    try:
+        body = msgspec.json.decode(answer.body, type=_Body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise NoAnswer(f"not the JSON that was expected: {error}"[:200]) from error
+    may_drop = isinstance(request, BeforeSendMsg)
+    is_known = body.code in (0, REFUSE) or (body.code == DROP and may_drop)
+    if not is_known and not _is_veto(body.code):
+        raise NoAnswer(f"ErrorCode {body.code} means nothing here")
+    if body.code == 0 and body.status != "OK":
+        raise NoAnswer(f"ActionStatus {body.status[:16]!r} with ErrorCode 0")
+    return body
+
+
+def _is_veto(code: int) -> bool:
+    try:
+        return ErrorCode(code) is ErrorCode.VETOED
+    except ValueError:
+        return False
+
+
+def _opinion(body: _Body) -> Opinion:
+    """What is to be done.
+
+    Raises:
+        Refused: CALLBACK_FAILED: the message was rewritten into none; to send it as it was is not
+            what the operator wants.
+    """
+    try:
+        msg_body = None if body.msg_body is UNSET else body_of(body.msg_body)
+    except msgspec.ValidationError as error:
+        log.warning("the webhook has rewritten a message into none: %s", error)
+        raise Refused(ErrorCode.CALLBACK_FAILED) from error
+    return Opinion(
+        code=body.code,
+        info=body.info[:_INFO_CHARACTERS],
+        body=msg_body,
+        custom_data=None if body.custom_data is UNSET else body.custom_data,
+        refused_user_ids=body.refused,
+    )

@@ -1,0 +1,193 @@
+"""The operator's own service as an address that takes requests: one HTTP POST each."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from server.service.ports import Clock
+from server.webhooks.signing import signature, token_sign
+
+_LOOKUPS_AT_ONCE: Final = 2
+
+
+class NoAnswer(Exception):
+    """The receiver could not be reached, or did not answer in time; the message says which."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP status and the body, None when it was too long to be read."""
+
+    status: int
+    body: bytes | None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request: the callback's name, its JSON, and who caused it in the original's words.
+
+    ``delivery_id`` and ``attempt`` (from 1) are for what is told more than once if need be.
+    """
+
+    name: str
+    body: bytes
+    platform: str = ""
+    address: str = ""
+    delivery_id: str = ""
+    attempt: int = 0
+
+
+class Receiver(Protocol):
+    """Who takes requests."""
+
+    async def post(self, call: Call, timeout_s: float) -> Answer:
+        """The answer to a request.
+
+        Raises:
+            NoAnswer: there was none within ``timeout_s``.
+        """
+
+
+class HttpReceiver:
+    """``Receiver`` at a URL.
+
+    The URL is the operator's, so it may be of this machine or an internal network. Redirects are
+    not followed, certificates are checked, cookies and proxies of the environment are not used.
+
+    Args:
+        secrets: sign the body; none for no signature.
+        token: makes the original's ``Sign``; "" for none.
+        connections: how many there are at most; who comes later waits within the own time.
+        answer_bytes: a longer answer is not read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        sdkappid: int,
+        token: str,
+        secrets: Sequence[str],
+        clock: Clock,
+        connections: int,
+        answer_bytes: int,
+    ) -> None:
+        self._url = URL(url)
+        self._sdkappid = sdkappid
+        self._token = token
+        self._secrets = secrets
+        self._clock = clock
+        self._connections = connections
+        self._answer_bytes = answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self._resolver: _Resolver | None = None
+
+    async def post(self, call: Call, timeout_s: float) -> Answer:
+        """See ``Receiver.post``."""
+        try:
+            async with self._open().post(
+                self._address(call),
+                data=call.body,
+                headers=self._headers(call),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as response:
+                return Answer(response.status, await self._body(response))
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer within {timeout_s:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer(f"{type(error).__name__}: {error}"[:200]) from error
+
+    async def close(self) -> None:
+        """Let go of the connections. It may be used again, which opens others."""
+        session, self._session = self._session, None
+        resolver, self._resolver = self._resolver, None
+        if session is not None:
+            await session.close()
+        if resolver is not None:
+            await resolver.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._resolver = _Resolver()
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections, resolver=self._resolver),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+    def _address(self, call: Call) -> URL:
+        query = {
+            "SdkAppid": str(self._sdkappid),
+            "CallbackCommand": call.name,
+            "contenttype": "json",
+            "ClientIP": call.address,
+            "OptPlatform": call.platform or "Unknown",
+        }
+        if self._token:
+            now_s = self._clock.now_ms() // 1000
+            query["Sign"] = token_sign(self._token, now_s)
+            query["RequestTime"] = str(now_s)
+        return self._url.update_query(query)
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "muster",
+        }
+        if call.delivery_id:
+            headers["Muster-Delivery-Id"] = call.delivery_id
+            headers["Muster-Attempt"] = str(call.attempt)
+        if self._secrets:
+            now_s = self._clock.now_ms() // 1000
+            headers["Muster-Signature"] = signature(self._secrets, now_s, call.body)
+        return headers
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The body, unless it is too long: then the connection ends with it unread."""
+        parts: list[bytes] = []
+        left = self._answer_bytes
+        while part := await response.content.read(left + 1):
+            left -= len(part)
+            if left < 0:
+                response.close()
+                return None
+            parts.append(part)
+        return b"".join(parts)
+
+
+class _Resolver(AbstractResolver):
+    """Looks names up on few threads of its own: those of a dead name server keep nobody else."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, "muster-lookup")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        )
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for kind, _type, protocol, _name, address in found
+        ]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
