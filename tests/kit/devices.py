@@ -9,11 +9,12 @@ import asyncio
 import itertools
 import struct
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
+from protocol.callbacks import OFFERED
 from protocol.codec import JSON, Codec, Malformed, ValueLimits
 from protocol.errors import CloseCode, ConnectionRefused, ErrorCode, Refused
 from protocol.events import Event
@@ -25,9 +26,12 @@ from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
 from server.hub.session import Mode, Session
 from server.hub.wire import framed
+from server.service.announcements import Announcements
+from server.service.approval import Approval
 from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
+from server.service.outbox import Outbox
 from server.service.ports import Committed, Heads, Store
 from server.service.queries import Queries
 from server.storage.memory import MemoryStore
@@ -36,6 +40,9 @@ from server.transport.admission import Gates, Identity
 from server.transport.connection import Connection
 from server.transport.conversation import Conversation
 from server.transport.listener import Listener
+from server.webhooks.deliveries import Deliveries
+from server.webhooks.questions import Questions
+from server.webhooks.receiver import Receiver
 from tests.kit.fakes import FakeClock, FakeTokens, until
 
 ADMIN: Final = "administrator"
@@ -58,7 +65,15 @@ class World:
     """
 
     def __init__(
-        self, store: Store, heads: Heads, rulebook: Rulebook, *, is_only_writer: bool = True
+        self,
+        store: Store,
+        heads: Heads,
+        rulebook: Rulebook,
+        *,
+        is_only_writer: bool = True,
+        receiver: Receiver | None = None,
+        callbacks: Collection[str] = OFFERED,
+        blocks_on_failure: bool = False,
     ) -> None:
         self.store = store
         self.rulebook = rulebook
@@ -66,6 +81,7 @@ class World:
         self.tokens = FakeTokens()
         self.hub = Hub(heads, rulebook)
         self.fatal = 0
+        self.deliveries = None if receiver is None else self._deliveries(receiver)
         self.executor = Executor(
             store=store,
             publisher=self.hub,
@@ -75,10 +91,27 @@ class World:
             rulebook=rulebook,
             is_only_writer=is_only_writer,
             on_fatal=self._fail,
+            announcements=None
+            if self.deliveries is None
+            else Announcements(callbacks, self.tokens, self.deliveries),
             shard=SHARD,
         )
+        approval = None
+        if receiver is not None:
+            approval = Approval(
+                callbacks,
+                Questions(
+                    receiver,
+                    clock=self.clock,
+                    limits=rulebook.limits,
+                    blocks_on_failure=blocks_on_failure,
+                ),
+                store=store,
+                clock=self.clock,
+                has_taken=self.executor.has_taken,
+            )
         self.queries = Queries(store, self.hub, rulebook)
-        self.dispatcher = Dispatcher(self.executor, self.queries, self.clock, rulebook)
+        self.dispatcher = Dispatcher(self.executor, self.queries, self.clock, rulebook, approval)
         self.catch_up = CatchUp(
             hub=self.hub,
             store=store,
@@ -102,6 +135,24 @@ class World:
 
     def _fail(self) -> None:
         self.fatal += 1
+
+    def _deliveries(self, receiver: Receiver) -> Deliveries:
+        return Deliveries(
+            outbox=cast(Outbox, self.store),
+            receiver=receiver,
+            clock=self.clock,
+            limits=self.rulebook.limits,
+            jitter=lambda: 1.0,
+        )
+
+    async def deliver(self) -> None:
+        """Return when all is told outside that can be told now."""
+        assert self.deliveries is not None
+        await self.settle()
+        told = -1
+        while told != (told := self.deliveries.delivered + self.deliveries.failed):
+            await self.deliveries.turn()
+            await until(lambda: self.deliveries is not None and self.deliveries.is_resting)
 
     def connect(
         self,
@@ -147,6 +198,8 @@ class World:
         return list(await self.store.tail(SHARD, 0, 1_000_000))
 
     async def close(self) -> None:
+        if self.deliveries is not None:
+            await self.deliveries.stop()
         for device in self.devices:
             device.drop()
         self._work.cancel()
@@ -183,14 +236,26 @@ async def store_of(kind: str, directory: Path) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def world_on(
-    store: Store, rulebook: Rulebook | None = None, *, is_only_writer: bool = True
+    store: Store,
+    rulebook: Rulebook | None = None,
+    *,
+    is_only_writer: bool = True,
+    receiver: Receiver | None = None,
+    callbacks: Collection[str] = OFFERED,
+    blocks_on_failure: bool = False,
 ) -> AsyncIterator[World]:
-    """A running world on the store, which stays open afterwards."""
+    """A running world on the store, which stays open afterwards.
+
+    With a ``receiver`` the operator's own service is asked and told, of ``callbacks``.
+    """
     world = World(
         store,
         await store.heads(SHARD),
         rulebook or rulebook_with(),
         is_only_writer=is_only_writer,
+        receiver=receiver,
+        callbacks=callbacks,
+        blocks_on_failure=blocks_on_failure,
     )
     try:
         yield world

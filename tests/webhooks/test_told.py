@@ -1,0 +1,276 @@
+"""What is told after a change: the documented fields, exactly, once for each change."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from protocol.callbacks import CALLBACKS, OFFERED, CallbackKind
+from server.service.outbox import Outbox
+from server.service.ports import Store
+from tests.kit.devices import ADMIN, World, body, world_on
+from tests.kit.fakes import NOON_MS
+from tests.kit.receivers import ScriptedReceiver
+
+NOW = str(NOON_MS)
+BEFORE = {name for name, spec in CALLBACKS.items() if spec.kind is CallbackKind.BEFORE}
+
+
+def account(*user_ids: str) -> list[dict[str, str]]:
+    return [{"Member_Account": user_id} for user_id in user_ids]
+
+
+def group_callback(name: str, **fields: object) -> dict[str, object]:
+    return {"CallbackCommand": f"Group.Callback{name}", "EventTime": NOW, **fields}
+
+
+async def told(world: World, receiver: ScriptedReceiver) -> list[dict[str, Any]]:
+    """What was told since the last time, without what was asked; not told again."""
+    await world.deliver()
+    bodies = [one for one in receiver.bodies if one["CallbackCommand"] not in BEFORE]
+    receiver.calls.clear()
+    return bodies
+
+
+class TestFields:
+    async def test_a_group_from_its_beginning_to_its_end(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await world.online("alice")
+        await world.online("carol")
+        members = [{"user_id": "bob"}, {"user_id": "alice"}]
+        await alice.call("create_group", type="Public", name="Crew", group_id="g", members=members)
+        public = {"GroupId": "g", "Type": "Public"}
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterCreateGroup",
+                Operator_Account="alice",
+                Owner_Account="alice",
+                Name="Crew",
+                MemberList=account("bob"),
+                UserDefinedDataList=[],
+                **public,
+            )
+        ]
+        await alice.call(
+            "update_group", group_id="g", name="Crew", notification="9!", mute_all=True
+        )
+        await alice.call("update_group", group_id="g", mute_all=False)
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterGroupInfoChanged", Operator_Account="alice", Notification="9!", **public
+            )
+        ]
+        await alice.call("transfer_group", group_id="g", new_owner_id="bob")
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterChangeGroupOwner",
+                Operator_Account="alice",
+                OldOwner_Account="alice",
+                NewOwner_Account="bob",
+                **public,
+            )
+        ]
+        bob = await world.online("bob")
+        await bob.call("remove_members", group_id="g", user_ids=["alice", "nobody"])
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterMemberExit",
+                ExitType="Kicked",
+                Operator_Account="bob",
+                ExitMemberList=account("alice"),
+                **public,
+            )
+        ]
+        await bob.call("disband_group", group_id="g")
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterGroupDestroyed",
+                Owner_Account="bob",
+                Name="Crew",
+                MemberList=account("bob"),
+                **public,
+            )
+        ]
+
+    async def test_a_message_and_its_recall(self, world: World, receiver: ScriptedReceiver) -> None:
+        alice = await world.online("alice")
+        await alice.call("create_group", type="Work", name="-", group_id="g")
+        await told(world, receiver)
+        sent = await alice.call(
+            "send_message", group_id="g", body=body("hi"), custom_data="c", request_id="r-1"
+        )
+        await alice.call("send_message", group_id="g", body=body("psst"), online_only=True)
+        said, whispered = await told(world, receiver)
+        assert said == group_callback(
+            "AfterSendMsg",
+            GroupId="g",
+            Type="Private",
+            From_Account="alice",
+            Operator_Account="alice",
+            Random=said["Random"],
+            OnlineOnlyFlag=0,
+            MsgBody=[{"MsgType": "TIMTextElem", "MsgContent": {"Text": "hi"}}],
+            CloudCustomData="c",
+            MsgSeq=sent["seq"],
+            MsgTime=NOON_MS // 1000,
+        )
+        assert 0 <= said["Random"] < 2**32
+        assert (whispered["OnlineOnlyFlag"], whispered["MsgSeq"]) == (1, 0)
+        await alice.call("recall_message", group_id="g", seq=sent["seq"])
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterRecallMsg",
+                GroupId="g",
+                Type="Private",
+                Operator_Account="alice",
+                MsgSeqList=[{"MsgSeq": sent["seq"]}],
+            )
+        ]
+
+    async def test_those_who_come_and_go(self, world: World, receiver: ScriptedReceiver) -> None:
+        alice, bob = await world.online("alice"), await world.online("bob")
+        await alice.call("create_group", type="Meeting", name="-", group_id="m", max_member_count=3)
+        await told(world, receiver)
+        room = {"GroupId": "m", "Type": "ChatRoom"}
+        await bob.call("join_group", group_id="m")
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterNewMemberJoin",
+                JoinType="Apply",
+                Operator_Account="bob",
+                NewMemberList=account("bob"),
+                **room,
+            )
+        ]
+        operator = await world.online(ADMIN)
+        await operator.call("invite_members", group_id="m", user_ids=["carol", "bob"])
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterNewMemberJoin",
+                JoinType="Invited",
+                Operator_Account=ADMIN,
+                NewMemberList=account("carol"),
+                **room,
+            ),
+            group_callback("AfterGroupFull", GroupId="m"),
+        ]
+        await bob.call("quit_group", group_id="m")
+        assert await told(world, receiver) == [
+            group_callback(
+                "AfterMemberExit",
+                ExitType="Quit",
+                Operator_Account="bob",
+                ExitMemberList=account("bob"),
+                **room,
+            )
+        ]
+
+    async def test_an_approved_application_is_told_in_the_name_of_who_approved(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice, bob = await world.online("alice"), await world.online("bob")
+        await alice.call("create_group", type="Public", name="-", group_id="g", max_member_count=2)
+        await bob.call("join_group", group_id="g")
+        await told(world, receiver)
+        waiting = (await alice.call("list_applications"))["applications"]
+        ids = [one["application_id"] for one in waiting]
+        await alice.call("handle_applications", application_ids=ids, accept=True)
+        joined, full = await told(world, receiver)
+        assert joined["Operator_Account"] == "alice"
+        assert (joined["JoinType"], joined["NewMemberList"]) == ("Apply", account("bob"))
+        assert full == group_callback("AfterGroupFull", GroupId="g")
+
+    async def test_a_room_that_stores_no_members(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice, bob = await world.online("alice"), await world.online("bob")
+        await alice.call("create_group", type="AVChatRoom", name="-", group_id="r")
+        await told(world, receiver)
+        for leave, cause in ((True, "Quit"), (False, "HeartbeatInterrupt")):
+            await bob.call("join_group", group_id="r")
+            joined, online = await told(world, receiver)
+            assert joined["CallbackCommand"] == "Group.CallbackAfterNewMemberJoin"
+            state = {"GroupId": "r", "MemberList": account("bob")}
+            assert online == group_callback(
+                "OnMemberStateChange", EventType="Online", EventCause="Join", **state
+            )
+            if leave:
+                await bob.call("quit_group", group_id="r")
+            else:
+                bob.drop()
+            left, offline = await told(world, receiver)
+            assert left["CallbackCommand"] == "Group.CallbackAfterMemberExit"
+            assert offline == group_callback(
+                "OnMemberStateChange", EventType="Offline", EventCause=cause, **state
+            )
+
+    async def test_the_operator_is_who_asked_also_in_another_name(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        operator = await world.online(ADMIN)
+        await operator.call("create_group", type="Work", name="-", group_id="g", as_user_id="alice")
+        await operator.call("send_message", group_id="g", body=body("hi"), as_user_id="alice")
+        created, said = await told(world, receiver)
+        assert (created["Operator_Account"], created["Owner_Account"]) == (ADMIN, "alice")
+        assert (said["Operator_Account"], said["From_Account"]) == (ADMIN, "alice")
+
+    async def test_a_community_ends_without_its_members(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await world.online("alice")
+        await alice.call("create_group", type="Community", name="-", group_id="@TGS#_c")
+        await alice.call("disband_group", group_id="@TGS#_c")
+        _, ended = await told(world, receiver)
+        assert ended["CallbackCommand"].endswith("AfterGroupDestroyed")
+        assert "MemberList" not in ended
+
+    async def test_a_refused_message_is_told_with_its_code(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice, bob = await world.online("alice"), await world.online("bob")
+        await alice.call("create_group", type="Public", name="-", group_id="g")
+        await told(world, receiver)
+        refusal = await bob.refusal("send_message", group_id="g", body=body("hi"))
+        await bob.refusal("send_message", group_id="nowhere", body=body("hi"))
+        await bob.refusal("update_group", group_id="g", name="mine")
+        (failed,) = await told(world, receiver)
+        assert failed["CallbackCommand"] == "Group.CallbackSendMsgException"
+        assert failed["From_Account"] == "bob"
+        assert failed["ErrorCode"] == refusal.code
+        assert failed["ErrorInfo"] == refusal.message
+
+
+class TestWhoPays:
+    async def test_without_a_receiver_nothing_is_written(self, store: Store) -> None:
+        async with world_on(store) as world:
+            alice = await world.online("alice")
+            await alice.call("create_group", type="Work", name="-", group_id="g")
+            await alice.say("g", "hi")
+            assert not await cast(Outbox, store).waiting(0, 10)
+
+    async def test_only_what_is_wanted_is_told(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        wanted = {"Group.CallbackAfterRecallMsg"}
+        async with world_on(store, receiver=receiver, callbacks=wanted) as world:
+            alice = await world.online("alice")
+            await alice.call("create_group", type="Work", name="-", group_id="g")
+            seq = (await alice.say("g", "hi"))["seq"]
+            await alice.call("recall_message", group_id="g", seq=seq)
+            await world.deliver()
+            assert {call.name for call in receiver.calls} == wanted
+
+    async def test_a_repeated_request_is_told_once(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await world.online("alice")
+        await alice.call("create_group", type="Work", name="-", group_id="g")
+        for _ in range(3):
+            await alice.call("send_message", group_id="g", body=body("hi"), request_id="once")
+        bodies = await told(world, receiver)
+        assert [one["CallbackCommand"] for one in bodies].count("Group.CallbackAfterSendMsg") == 1
+
+
+def test_every_callback_that_is_told_has_a_test() -> None:
+    tested = Path(__file__).read_text(encoding="utf-8")
+    for name in OFFERED - BEFORE - {"State.StateChange"}:
+        assert name.removeprefix("Group.Callback") in tested, name
