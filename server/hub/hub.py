@@ -111,27 +111,38 @@ class Hub:
             await waiter
 
     def _tell(self, item: Committed) -> None:
-        """One encoding per codec in use; the same bytes for every session."""
+        """One encoding per codec in use; the same bytes for every session.
+
+        The loop runs once for each device of each member, so nothing is looked up in it twice.
+        """
         frames: dict[str, bytes] = {}
         cursor = cursor_text(self._epoch, self.position)
-        is_message = item.entry.kind is EventKind.MESSAGE
+        group_id = item.entry.group_id if item.entry.kind is EventKind.MESSAGE else None
+        live, gone = Mode.LIVE, Mode.GONE
         for feed in self._audience(item):
-            if is_message and item.entry.group_id in feed.discards:
+            if group_id in feed.discards:
                 continue
             for session in feed.sessions:
-                if session.mode is Mode.GONE:
+                mode = session.mode
+                if mode is gone:
                     continue
                 codec: Codec = session.codec
                 frame = frames.get(codec.name)
                 if frame is None:
                     frame = frames[codec.name] = event_frame(codec, item, cursor)
-                if session.mode is Mode.LIVE:
+                if mode is live:
                     session.put(frame)
-                    self.mark_dirty(session)
-                elif item.position:
-                    session.hold(item.position, frame, self._hold_bytes)
+                    if not session.is_dirty:
+                        self.mark_dirty(session)
                 else:
-                    self.dropped_unstored += 1
+                    self._keep_for_later(session, item, frame)
+
+    def _keep_for_later(self, session: Session, item: Committed, frame: bytes) -> None:
+        """The session catches up: it reads the event from the log, or is at its end right now."""
+        if item.position:
+            session.hold(item.position, frame, self._hold_bytes)
+        else:
+            self.dropped_unstored += 1
 
     def _audience(self, item: Committed) -> Iterator[Feed]:
         if item.entry.inbox_of is None:

@@ -3,7 +3,7 @@
 import asyncio
 import enum
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocol.codec import Codec
 from protocol.errors import ConnectionRefused
@@ -27,6 +27,10 @@ class Mode(enum.Enum):
     LIVE = "live"
     CATCHING_UP = "catching up"
     GONE = "gone"
+
+
+_GONE: Final = Mode.GONE
+"""Looking a member up at its class costs more than all else that ``flush`` does."""
 
 
 class Session:
@@ -100,12 +104,15 @@ class Session:
         """Write what is queued, as one piece."""
         self.is_dirty = False
         pending = self._pending
-        if not pending or self.mode is Mode.GONE:
+        if len(pending) == 1:
+            data = pending.pop()
+        elif pending:
+            data = b"".join(pending)
             pending.clear()
+        else:
             return
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
-        pending.clear()
-        self.sink.write(data)
+        if self.mode is not _GONE:
+            self.sink.write(data)
 
     def start_holding(self, after: int) -> None:
         """From now on keep what is told of positions above ``after``, for the hand-over."""

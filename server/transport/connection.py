@@ -3,6 +3,7 @@
 import asyncio
 import enum
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -38,6 +39,7 @@ class Phase(enum.Enum):
 
 
 _TALKING: Final = (Phase.HELLO, Phase.OPEN)
+_CLOSING: Final = Phase.CLOSING  # a name is found faster than a member
 
 
 class Connection(asyncio.Protocol):
@@ -57,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_control_window_s",
         "_conversation",
         "_deadline",
+        "_descriptor",
         "_fragments",
         "_is_ended",
         "_listener",
@@ -79,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._arrival = Arrival.WELCOME
         self._conversation: Talk | None = None
         self._fragments: list[Frame] | None = None
+        self._descriptor = -1
         self._is_ended = False
         self._control_frames = 0
         self._control_window_s = 0.0
@@ -106,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._listener.limits["OUTGOING_BYTES"])
         peer = self._transport.get_extra_info("peername")
         self._address = peer[0] if isinstance(peer, tuple) else ""
+        self._descriptor = _descriptor_of(transport)
         self._arm(self._listener.limits["HELLO_MS"], self._hello_is_late)
         self._listener.opened(self)
         if not self._listener.is_behind_proxy:
@@ -115,6 +120,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
+        self._descriptor = -1  # the number is another connection's soon
         self._disarm()
         self._phase = Phase.CLOSING
         if (session := self.session) is not None:
@@ -162,9 +168,22 @@ class Connection(asyncio.Protocol):
     # What the session calls.
 
     def write(self, data: bytes) -> None:
-        """See ``Sink.write``."""
-        if self._phase is not Phase.CLOSING:
-            self._transport.write(data)
+        """See ``Sink.write``.
+
+        Where nothing is queued the bytes go straight to the socket, as the transport's own write
+        would do, but for a quarter of its price: this runs for each delivery of each event.
+        """
+        if self._phase is _CLOSING:
+            return
+        if self._descriptor >= 0 and not self._transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, data)
+            except OSError:
+                sent = 0  # the transport meets the same, and knows what to do about it
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._transport.write(data)
 
     def close(self, why: ConnectionRefused) -> None:
         """See ``Sink.close``: bye, the close frame, and an end even if the peer does not answer."""
@@ -398,3 +417,11 @@ class Connection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _descriptor_of(transport: asyncio.BaseTransport) -> int:
+    """Where plain bytes to the peer are written, or -1 if only the transport can (TLS)."""
+    peer: socket.socket | None = transport.get_extra_info("socket")
+    if peer is None or transport.get_extra_info("sslcontext") is not None:
+        return -1
+    return peer.fileno()
