@@ -296,6 +296,6 @@ MUTATIONS: Final = (
         file="server/node.py",
         old="                await asyncio.wait_for(self._dispatcher.settled(), self._drain_s)\n",
         new="                await asyncio.sleep(0)\n",
-        tests=("tests/system/test_promises.py",),
+        tests=("tests/system/test_signals.py", "tests/system/test_promises.py"),
     ),
 )
