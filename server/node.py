@@ -17,6 +17,7 @@ from server.hub.catch_up import CatchUp
 from server.hub.hub import Hub
 from server.service.announcements import Announcements
 from server.service.approval import Approval
+from server.service.changes import Changes
 from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
@@ -90,7 +91,8 @@ class Node:
                 clock=clock,
                 has_taken=self._executor.has_taken,
             )
-        self._dispatcher = Dispatcher(self._executor, queries, clock, rulebook, approval)
+        changes = Changes(self._executor, approval)
+        self._dispatcher = Dispatcher(changes, queries, clock, rulebook)
         self._catch_up = CatchUp(
             hub=self.hub,
             store=store,

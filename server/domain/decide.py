@@ -36,7 +36,7 @@ from server.domain import (
     messages,
     profile,
 )
-from server.domain.jobs import DropMessage, InviteSome, RecognizeUser, RecycleGroup
+from server.domain.jobs import RecognizeUser, RecycleGroup
 from server.domain.model import Actor, Decision, Slice
 from server.domain.rules import Rulebook
 
@@ -224,14 +224,12 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     AddCounters: _Case(_of_counters, profile.add_counters),
     UpdateMember: _Case(_of_member, members.update_member),
     InviteMembers: _Case(_of_invited, invitations.invite_members),
-    InviteSome: _Case(_of_invited, invitations.invite_some),
     JoinGroup: _Case(_of_joiner, membership.join_group),
     QuitGroup: _Case(_of_quitter, membership.quit_group),
     RemoveMembers: _Case(_of_removed, membership.remove_members),
     ReadApplications: _Case(_of_list_reader, applications.read_applications),
     HandleApplications: _Case(_of_handler, applications.handle_applications),
     SendMessage: _Case(_of_speaker, messages.send_message),
-    DropMessage: _Case(_of_speaker, messages.drop_message),
     RecallMessage: _Case(_of_recall, messages.recall_message),
     MarkRead: _Case(_of_reader, messages.mark_read),
 }

@@ -17,7 +17,6 @@ from protocol.results import (
 from protocol.vocabulary import InviteJoinOption, Tip
 from server.domain import announcements, arrivals
 from server.domain.admission import admit
-from server.domain.jobs import InviteSome
 from server.domain.model import (
     Actor,
     Decision,
@@ -44,27 +43,6 @@ def invite_members(
     Raises:
         MoreNeeded: somebody would have to wait, and the slice does not show whose list is full.
     """
-    return _invite(rulebook, state, command, actor, now_ms, refused_user_ids=frozenset())
-
-
-def invite_some(
-    rulebook: Rulebook, state: Slice, command: InviteSome, actor: Actor, now_ms: int
-) -> Decision:
-    """Like ``invite_members``, but some of the users fail: the operator's service refused them."""
-    return _invite(
-        rulebook, state, command, actor, now_ms, refused_user_ids=command.refused_user_ids
-    )
-
-
-def _invite(
-    rulebook: Rulebook,
-    state: Slice,
-    command: InviteMembers,
-    actor: Actor,
-    now_ms: int,
-    *,
-    refused_user_ids: Collection[str],
-) -> Decision:
     group = living_group(state, command.group_id)
     check_user_batch(rulebook, command.user_ids, "message", command.message)
     waits_for = _whom_invitations_wait_for(rulebook, state, group, actor)
@@ -75,9 +53,7 @@ def _invite(
         if state.members.get(user_id) is not None or user_id in added:
             results.append(MemberResult(user_id=user_id, result=MemberResultKind.ALREADY_MEMBER))
             continue
-        refused = _refused_outside(user_id, refused_user_ids) or admit(
-            rulebook, user_id, state, group=group, coming=len(added)
-        )
+        refused = admit(rulebook, user_id, state, group=group, coming=len(added))
         if refused is None and waits_for is ApplicationKind.INVITE_NEEDS_ADMIN:
             refused = _refused_wait(rulebook, waiting, user_id)
         if refused is not None:
@@ -106,12 +82,6 @@ def _invite(
     if not added:
         return decision
     return _invited(rulebook, group, list(added.values()), command, actor, now_ms, decision)
-
-
-def _refused_outside(user_id: str, refused_user_ids: Collection[str]) -> Refused | None:
-    if user_id not in refused_user_ids:
-        return None
-    return Refused(ErrorCode.CALLBACK_REFUSED, user_id=user_id)
 
 
 def _whom_invitations_wait_for(

@@ -10,7 +10,6 @@ from protocol.messages import CustomElement
 from protocol.results import Nothing, SendMessageResult, UnreadResult
 from protocol.vocabulary import EventKind, Message, Notice
 from server.domain import announcements
-from server.domain.jobs import DropMessage
 from server.domain.model import (
     Actor,
     Decision,
@@ -63,17 +62,6 @@ def send_message(
         spoke=Spoke(group.group_id, actor.user_id) if is_counted else None,
         entries=[entry],
     )
-
-
-def drop_message(
-    rulebook: Rulebook, state: Slice, command: DropMessage, actor: Actor, now_ms: int
-) -> Decision:
-    """What may be sent is answered as if it were, and nothing happens.
-
-    The answer has no number, like that to a message which is not stored: the next number belongs
-    to another message.
-    """
-    return Decision(result=send_message(rulebook, state, command, actor, now_ms).result)
 
 
 def recall_message(

@@ -188,13 +188,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """How a command came: who asked by which kind of program from where, "" for unknown.
 
     A command of the server's own has no caller. ``random`` is the number that a caller has chosen
-    for a message, where the protocol that it came by has one.
+    for a message, where the protocol that it came by has one. Of what ``is_unasked`` the operator's
+    own service is not asked before, of what ``is_untold`` it is not told after.
     """
 
     caller_id: str = ""
     platform: str = ""
     address: str = ""
     random: int | None = None
+    is_unasked: bool = False
+    is_untold: bool = False
 
 
 class ReadState(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ import zlib
 from collections.abc import Collection, Sequence
 from typing import Final
 
+import msgspec
+
 from protocol import callbacks
 from protocol.callbacks import CallbackRequest
 from protocol.commands import ChangingCommand, SendMessage
@@ -43,6 +45,8 @@ class Announcements:
         now_ms: int,
     ) -> list[OutboxItem]:
         """What a decision leaves in the outbox, in the order in which it is to be told."""
+        if origin.is_untold:
+            return []
         happening = Happening.of(command, actor, origin, before, decision, now_ms)
         found = [
             (group_id, request)
@@ -116,12 +120,7 @@ def with_random(origin: Origin, request: RequestKey | None) -> Origin:
     if origin.random is not None or request is None:
         return origin
     text = f"{request.user_id}\n{request.request_id}".encode()
-    return Origin(
-        caller_id=origin.caller_id,
-        platform=origin.platform,
-        address=origin.address,
-        random=zlib.crc32(text),
-    )
+    return msgspec.structs.replace(origin, random=zlib.crc32(text))
 
 
 def _item(

@@ -6,18 +6,18 @@ the answer is awaited gets the same one, and what was done is not asked about ag
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from protocol.callbacks import CallbackRequest
-from protocol.commands import ChangingCommand, CreateGroup, InviteMembers, SendMessage
+from protocol.commands import ChangingCommand, CreateGroup, SendMessage
 from protocol.errors import ErrorCode, Refused
 from protocol.messages import Element
 from protocol.vocabulary import GroupType, Role
 from server.domain.callbacks import ASKED, Asked
-from server.domain.jobs import DropMessage, InviteSome
 from server.domain.model import Actor, Group, GroupKey, Origin
+from server.domain.wishes import Wish
 from server.service.announcements import with_random
 from server.service.ports import Clock, OutcomeUnknown, RequestKey, Store, Unavailable
 
@@ -58,15 +58,22 @@ class Question(msgspec.Struct, frozen=True):
     command: ChangingCommand
     actor: Actor
     origin: Origin
-    request: RequestKey
+    request: RequestKey | None
     digest: bytes
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """What is to be executed, and what else is wanted of it."""
+
+    command: ChangingCommand
+    wish: Wish | None = None
 
 
 class _Asking(msgspec.Struct):
     """A request that is being asked about."""
 
     digest: bytes
-    answer: asyncio.Future[ChangingCommand]
+    answer: asyncio.Future[Approved]
 
 
 class Approval:
@@ -93,11 +100,11 @@ class Approval:
         self._has_taken = has_taken
         self._asking: dict[RequestKey, _Asking] = {}
 
-    def concerns(self, command: ChangingCommand) -> bool:
-        """Whether anybody has to be asked about such a command."""
-        return type(command) in self._asked
+    def concerns(self, question: Question) -> bool:
+        """Whether anybody has to be asked about it."""
+        return not question.origin.is_unasked and self._asked_of(question.command) is not None
 
-    async def command_for(self, question: Question) -> ChangingCommand:
+    async def word_on(self, question: Question) -> Approved:
         """What is to be executed: the command, or what the operator makes of it.
 
         To be followed by ``forget`` when it is handed on, or refused.
@@ -105,42 +112,52 @@ class Approval:
         Raises:
             Refused: it is not to be executed.
         """
+        if question.request is None:
+            return await self._considered(question)
         if self._has_taken(question.request):
-            return question.command
+            return Approved(question.command)
         twin = self._asking.get(question.request)
         if twin is not None:
             if twin.digest != question.digest:
                 request_id = question.request.request_id
                 raise Refused(ErrorCode.REQUEST_ID_CONFLICT, request_id=request_id)
             return await asyncio.shield(twin.answer)
-        answer: asyncio.Future[ChangingCommand] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Approved] = asyncio.get_running_loop().create_future()
         self._asking[question.request] = _Asking(question.digest, answer)
         try:
-            command = await self._considered(question)
+            approved = await self._considered(question)
         except BaseException as error:
             answer.set_exception(
                 error if isinstance(error, Refused) else Refused(ErrorCode.UNAVAILABLE)
             )
             answer.exception()  # nobody has to wait for it
             raise
-        answer.set_result(command)
-        return command
+        answer.set_result(approved)
+        return approved
 
-    def forget(self, request: RequestKey) -> None:
+    def forget(self, request: RequestKey | None) -> None:
         """The request is executed, or refused: whoever repeats it is looked at anew."""
-        asking = self._asking.get(request)
-        if asking is not None and asking.answer.done():
+        asking = None if request is None else self._asking.get(request)
+        if request is not None and asking is not None and asking.answer.done():
             del self._asking[request]
 
-    async def _considered(self, question: Question) -> ChangingCommand:
-        command = question.command
-        asked = self._asked[type(command)]
+    def _asked_of(self, command: ChangingCommand) -> Asked | None:
+        """How the operator is asked about such a command, or about what it is a kind of."""
+        for kind in type(command).__mro__:
+            if kind in self._asked:
+                return self._asked[kind]
+        return None
+
+    async def _considered(self, question: Question) -> Approved:
+        command, request = question.command, question.request
+        asked = self._asked_of(command)
+        assert asked is not None  # it concerns somebody
         try:
-            if await self._store.replay(question.request) is not None:
-                return command
+            if request is not None and await self._store.replay(request) is not None:
+                return Approved(command)
             group = await self._group(command)
             if group is None and not isinstance(command, CreateGroup):
-                return command  # there is no such group, which is for the rules to say
+                return Approved(command)  # there is no such group, which is for the rules to say
             owned = 0
             if isinstance(command, CreateGroup):
                 owned = await self._owned(question.actor.user_id, command.type)
@@ -150,7 +167,7 @@ class Approval:
 
     async def _ask(
         self, question: Question, asked: Asked, group: Group | None, owned: int
-    ) -> ChangingCommand:
+    ) -> Approved:
         origin = with_random(question.origin, question.request)
         request = asked.request(
             question.command, question.actor, origin, group, owned, self._clock.now_ms()
@@ -175,7 +192,7 @@ class Approval:
         return owned
 
 
-def _as_wished(command: ChangingCommand, opinion: Opinion) -> ChangingCommand:
+def _as_wished(command: ChangingCommand, opinion: Opinion) -> Approved:
     """The command as the operator wants it.
 
     Raises:
@@ -183,15 +200,15 @@ def _as_wished(command: ChangingCommand, opinion: Opinion) -> ChangingCommand:
     """
     if opinion.code == REFUSE:
         raise Refused(ErrorCode.CALLBACK_REFUSED, opinion.info or None)
-    if opinion.code == DROP and isinstance(command, SendMessage):
-        return DropMessage(**_fields(command))
+    if opinion.code == DROP:
+        return Approved(command, Wish(is_dropped=True))
     if opinion.code:
         raise Refused.vetoed(opinion.code, opinion.info)
     if isinstance(command, SendMessage):
-        return _rewritten(command, opinion)
-    if isinstance(command, InviteMembers) and opinion.refused_user_ids:
-        return InviteSome(**_fields(command), refused_user_ids=list(opinion.refused_user_ids))
-    return command
+        return Approved(_rewritten(command, opinion))
+    if opinion.refused_user_ids:
+        return Approved(command, Wish(refused_user_ids=frozenset(opinion.refused_user_ids)))
+    return Approved(command)
 
 
 def _rewritten(command: SendMessage, opinion: Opinion) -> SendMessage:
@@ -200,7 +217,3 @@ def _rewritten(command: SendMessage, opinion: Opinion) -> SendMessage:
     if opinion.custom_data is not None:
         command = msgspec.structs.replace(command, custom_data=opinion.custom_data)
     return command
-
-
-def _fields(command: ChangingCommand) -> dict[str, Any]:
-    return {name: getattr(command, name) for name in command.__struct_fields__}

@@ -6,7 +6,7 @@ The only place where a refusal becomes an error reply.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,8 +22,8 @@ from server.domain.model import Actor, Origin
 from server.domain.refusals import error_body
 from server.domain.rules import Rulebook
 from server.service.access import Reader
-from server.service.approval import Approval, Question
-from server.service.executor import Answer, Executor
+from server.service.approval import Question
+from server.service.changes import Changes
 from server.service.gates import ConnectionGate, actor_of
 from server.service.ports import Clock, OutcomeUnknown, RequestKey, Unavailable
 from server.service.queries import Queries
@@ -58,34 +58,26 @@ class Caller:
 
 
 class Dispatcher:
-    """Answers requests, each exactly once through ``caller.reply``.
-
-    Args:
-        approval: who is asked before a change; None for nobody, which costs nothing.
-    """
+    """Answers requests, each exactly once through ``caller.reply``."""
 
     def __init__(
         self,
-        executor: Executor,
+        changes: Changes,
         queries: Queries,
         clock: Clock,
         rulebook: Rulebook,
-        approval: Approval | None = None,
     ) -> None:
-        self._approval = approval
+        self._changes = changes
         self._rulebook = rulebook
-        self._executor = executor
         self._queries = queries
         self._clock = clock
         self._reads: set[asyncio.Task[None]] = set()
-        self._asking: set[asyncio.Task[None]] = set()
 
     def recognize(self, user_id: str) -> None:
         """A user has logged in; remembered where users must be known."""
         if self._rulebook.requires_known_users:
-            self._executor.submit(
-                RecognizeUser(), Actor(user_id), None, b"", lambda _result, _refused: None
-            )
+            question = Question(RecognizeUser(), Actor(user_id), Origin(), None, b"")
+            self._changes.submit(question, lambda _result, _refused: None)
 
     def handle(self, request: Request, caller: Caller) -> None:
         """Take a request; its answer comes by ``caller.reply``, perhaps before this returns.
@@ -116,14 +108,13 @@ class Dispatcher:
 
     async def settled(self) -> None:
         """Return once everything that was taken is answered."""
-        while self._asking:
-            await asyncio.wait(set(self._asking))
-        await self._executor.settled()
+        await self._changes.settled()
         if self._reads:
             await asyncio.wait(set(self._reads))
 
     async def stop(self) -> None:
-        """End the reads that go on, also those that wait for changes nobody will answer."""
+        """End what waits for a word, and the reads, also those that wait for such changes."""
+        await self._changes.stop()
         for task in self._reads:
             task.cancel()
         await asyncio.gather(*self._reads, return_exceptions=True)
@@ -149,62 +140,10 @@ class Dispatcher:
             self._finish(caller, request.id, result, refusal)
 
         key = RequestKey(caller.reader.user_id, request.id)
-        if self._approval is None:
-            self._executor.submit(command, actor, key, digest, answer, caller.origin)
-            return
-        question = Question(command, actor, caller.origin, key, digest)
-        if caller.turns is None:
+        if self._changes.waits and caller.turns is None:
             caller.turns = Turns()
-        self._change_if_approved(self._approval, question, caller.turns, answer)
-
-    def _change_if_approved(
-        self, approval: Approval, question: Question, turns: Turns, answer: Answer
-    ) -> None:
-        """Hand a change on, now if nobody has to be asked and nothing before it waits."""
-        command = question.command
-        before = turns.before(command)
-        is_asked = approval.concerns(command)
-        if not before and not is_asked:
-            self._submit(question, command, answer)
-            return
-        turn = turns.take(command)
-        # Asked at once: several may be asked about at the same time, and take effect in order.
-        word = asyncio.ensure_future(approval.command_for(question)) if is_asked else None
-        task = asyncio.ensure_future(self._in_turn(approval, question, before, word, answer))
-
-        def over(_task: "asyncio.Task[None]") -> None:
-            self._asking.discard(task)
-            turns.leave(turn)
-
-        self._asking.add(task)
-        task.add_done_callback(over)
-
-    async def _in_turn(
-        self,
-        approval: Approval,
-        question: Question,
-        before: Sequence["asyncio.Future[None]"],
-        word: "asyncio.Task[ChangingCommand] | None",
-        answer: Answer,
-    ) -> None:
-        try:
-            if before:
-                await asyncio.wait(before)
-            command = question.command if word is None else await word
-        except Refused as refusal:
-            answer(None, refusal)
-        except Exception:
-            log.exception("asking about %s failed", type(question.command).__name__)
-            answer(None, Refused(ErrorCode.INTERNAL))
-        else:
-            self._submit(question, command, answer)
-        finally:
-            approval.forget(question.request)
-
-    def _submit(self, question: Question, command: ChangingCommand, answer: Answer) -> None:
-        self._executor.submit(
-            command, question.actor, question.request, question.digest, answer, question.origin
-        )
+        question = Question(command, actor, caller.origin, key, digest)
+        self._changes.submit(question, answer, caller.turns)
 
     async def _read(
         self,

@@ -14,6 +14,7 @@ from protocol.results import Result
 from server.domain.decide import Needs, decide, needs_of, widened
 from server.domain.model import Actor, Decision, Group, MoreNeeded, Origin, RowKey, Slice
 from server.domain.rules import Rulebook
+from server.domain.wishes import Wish, decide_as_wished
 from server.service.announcements import Announcements, with_random
 from server.service.batch import BatchView
 from server.service.group_rates import GroupRates
@@ -52,7 +53,17 @@ Answer = Callable[[object | None, Refused | None], None]
 class _Job:
     """A command that waits for its answer; a copy of the same request waits for the same one."""
 
-    __slots__ = ("actor", "answers", "attempts", "command", "digest", "needs", "origin", "request")
+    __slots__ = (
+        "actor",
+        "answers",
+        "attempts",
+        "command",
+        "digest",
+        "needs",
+        "origin",
+        "request",
+        "wish",
+    )
 
     def __init__(
         self,
@@ -61,7 +72,9 @@ class _Job:
         request: RequestKey | None,
         digest: bytes,
         origin: Origin,
+        wish: Wish | None,
     ) -> None:
+        self.wish = wish
         self.command = command
         self.actor = actor
         self.origin = origin
@@ -130,11 +143,13 @@ class Executor:
         digest: bytes,
         answer: Answer,
         origin: Origin = _FROM_HERE,
+        wish: Wish | None = None,
     ) -> None:
         """Take ``command``; ``answer`` is called once it is durable, or refused.
 
         Without ``request`` (for what the server itself does) nothing is remembered. A request id that is already on its way is not executed again: with the same ``digest``
-        it gets the same answer, with another REQUEST_ID_CONFLICT. ``origin`` is told outside.
+        it gets the same answer, with another REQUEST_ID_CONFLICT. ``origin`` is told outside, and ``wish``
+        is what the operator's own service wants of it.
         """
         if request is not None:
             twin = self._in_flight.get(request)
@@ -144,7 +159,7 @@ class Executor:
                 else:
                     answer(None, _id_conflict(request))
                 return
-        job = _Job(command, actor, request, digest, origin)
+        job = _Job(command, actor, request, digest, origin, wish)
         job.answers.append(answer)
         if request is not None:
             self._in_flight[request] = job
@@ -226,7 +241,7 @@ class Executor:
             state, seen = view.slice_of(job.needs, self._tokens.token(), now_ms)
             try:
                 self._rates.check(job.command, job.actor, state)
-                decision = decide(self._rulebook, state, job.command, job.actor, now_ms)
+                decision = self._decide(job, state, now_ms)
                 items = self._items(job, state, decision, now_ms)
             except MoreNeeded:
                 job.needs = widened(job.needs)
@@ -241,6 +256,11 @@ class Executor:
                 view.add(decision, seen, now_ms, job.request, job.digest, items)
                 decided.append((job, decision))
         return jobs
+
+    def _decide(self, job: _Job, state: Slice, now_ms: int) -> Decision:
+        if job.wish is None:
+            return decide(self._rulebook, state, job.command, job.actor, now_ms)
+        return decide_as_wished(job.wish, self._rulebook, state, job.command, job.actor, now_ms)
 
     def _items(
         self, job: _Job, state: Slice, decision: Decision, now_ms: int

@@ -1,7 +1,7 @@
 """The order in which one connection's changes take effect, while some of them wait for a word."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from protocol.commands import ChangingCommand, CreateGroup
@@ -32,19 +32,19 @@ class Turns:
         wanted = (self._last.get(_ANY), self._last.get(group_id or _ANY))
         return [turn for turn in dict.fromkeys(wanted) if turn is not None]
 
-    def take(self, command: ChangingCommand) -> "asyncio.Future[None]":
-        """Stand in the line; to be followed by ``leave``."""
+    def take(self, command: ChangingCommand) -> Callable[[], None]:
+        """Stand in the line; to be called when it is handed on, or refused."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         group_id = _group_of(command)
         if group_id is not None:
             self._last[group_id] = turn
-        return turn
 
-    def leave(self, turn: "asyncio.Future[None]") -> None:
-        """It is handed on, or refused."""
-        turn.set_result(None)
-        for group_id in [key for key, last in self._last.items() if last is turn]:
-            del self._last[group_id]
+        def leave() -> None:
+            turn.set_result(None)
+            if group_id is not None and self._last.get(group_id) is turn:
+                del self._last[group_id]
+
+        return leave
 
 
 def _group_of(command: ChangingCommand) -> str | None:

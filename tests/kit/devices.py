@@ -28,6 +28,7 @@ from server.hub.session import Mode, Session
 from server.hub.wire import framed
 from server.service.announcements import Announcements
 from server.service.approval import Approval
+from server.service.changes import Changes
 from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
@@ -111,7 +112,8 @@ class World:
                 has_taken=self.executor.has_taken,
             )
         self.queries = Queries(store, self.hub, rulebook)
-        self.dispatcher = Dispatcher(self.executor, self.queries, self.clock, rulebook, approval)
+        changes = Changes(self.executor, approval)
+        self.dispatcher = Dispatcher(changes, self.queries, self.clock, rulebook)
         self.catch_up = CatchUp(
             hub=self.hub,
             store=store,
