@@ -5,7 +5,9 @@ to both, and what follows has another epoch.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,20 +31,22 @@ class Ledger:
 
     Args:
         before: the history that it has a part in common with, and ``forked_at`` up to where.
+        applied: what had taken effect by then; not all of it takes a position.
     """
 
-    def __init__(self, before: "Ledger | None" = None, forked_at: int = 0) -> None:
+    def __init__(
+        self,
+        before: "Ledger | None" = None,
+        forked_at: int = 0,
+        applied: Mapping[RequestKey, list[Applied]] = MappingProxyType({}),
+    ) -> None:
         self.before = before
         self.forked_at = forked_at
         self.log: list[Committed] = []
-        self.applied: dict[RequestKey, list[Applied]] = {}
+        self.applied = {key: list(times) for key, times in applied.items()}
         self.position = forked_at
         if before is not None:
             self.log = [told for told in before.log if told.position <= forked_at]
-            for key, times in before.applied.items():
-                kept = [applied for applied in times if applied.position <= forked_at]
-                if kept:
-                    self.applied[key] = kept
 
     def take(self, batch: Sequence[WriteSet], outcomes: Sequence[Outcome]) -> None:
         """A batch was applied."""
@@ -70,6 +74,15 @@ class Ledger:
         )
 
 
+class _Copy(NamedTuple):
+    """A copy of the tables, and where it stands in which history."""
+
+    tables: Tables
+    ledger: Ledger
+    position: int
+    applied: dict[RequestKey, list[Applied]]
+
+
 class Disk:
     """What survives a process: the tables, and beside them the ledgers of all histories.
 
@@ -83,7 +96,7 @@ class Disk:
         self.ledger = Ledger()
         self.ledgers: dict[str, Ledger] = {}
         self._trace = trace
-        self._copy: tuple[Tables, Ledger, int] | None = None
+        self._copy: _Copy | None = None
 
     @property
     def has_copy(self) -> bool:
@@ -97,16 +110,18 @@ class Disk:
 
     def back_up(self) -> None:
         """Keep a copy of how it is now."""
-        self._copy = (copy.deepcopy(self.tables), self.ledger, self.ledger.position)
+        ledger = self.ledger
+        applied = {key: list(times) for key, times in ledger.applied.items()}
+        self._copy = _Copy(copy.deepcopy(self.tables), ledger, ledger.position, applied)
         self._trace.note("backup", self.ledger.position)
 
     def restore(self) -> None:
         """Put the copy in the place of the tables. No process may run on them."""
         assert self._copy is not None
-        tables, ledger, position = self._copy
+        tables, ledger, position, applied = self._copy
         self.tables = copy.deepcopy(tables)
         self._trace.note("restore", position, f"loses {self.ledger.position - position}")
-        self.ledger = Ledger(ledger, position)
+        self.ledger = Ledger(ledger, position, applied)
 
     def open(self) -> MemoryStore:
         """A store on the tables, as a new process opens it."""

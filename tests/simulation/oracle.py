@@ -108,7 +108,15 @@ class Oracle:
         self._is_best_effort = is_best_effort
         self._contents = contents
         self._forgets_requests = forgets_requests
+        self._done: dict[RequestKey, str] = {}
+        self.findings: list[str] = []
         self._views: dict[tuple[int, str], View] = {}
+
+    def note_done(self, key: RequestKey, content: str) -> None:
+        """A request was answered as done; a second content under the same id must not be."""
+        done = self._done.setdefault(key, content)
+        if done != content and not self._forgets_requests:
+            self.findings.append(f"{key}: both {done} and {content} were done")
 
     def view(self, epoch: str, user_id: str) -> View:
         """What the user may see of that history, up to now."""
@@ -289,7 +297,7 @@ class Oracle:
             elif sighting.error == "REQUEST_ID_CONFLICT":
                 if len(self._contents[key]) < 2:
                     yield "is in conflict with itself"
-            elif self._is_decided(sighting.error) and any(
+            elif self._is_decided(key, sighting.error) and any(
                 one.before < one.position <= sighting.position for one in applied
             ):
                 yield f"was refused ({sighting.error}), and had taken effect"
@@ -301,8 +309,10 @@ class Oracle:
             )
         yield from self._judge_message(key, ledger, results)
 
-    def _is_decided(self, error: str) -> bool:
-        return error not in UNDECIDED and not self._forgets_requests
+    def _is_decided(self, key: RequestKey, error: str) -> bool:
+        """Whether the refusal says that the request had not taken effect before."""
+        has_one_content = len(self._contents[key]) == 1
+        return error not in UNDECIDED and has_one_content and not self._forgets_requests
 
     def _judge_message(self, key: RequestKey, ledger: Ledger, results: list[Any]) -> Iterator[str]:
         """A message that was answered with a number is in the log under it."""

@@ -29,7 +29,10 @@ class Profile(msgspec.Struct, frozen=True):
     users: int
     devices: int
     operations: int
+    flapping: int
     gap_s: float
+    pause_part: float
+    store_delay_s: float
     faults: Sequence[str]
     fault_part: float
     limits: Mapping[str, int]
@@ -85,16 +88,20 @@ def draw(random: Random) -> Profile:
         limits["HANDLED_MS"] = 2_000
     families = random.sample(sorted(FAULTS), random.choice([1, 1, 2, 3]))
     is_slow = "OUTGOING_BYTES" in limits
+    users = random.choice([2, 2, 3, 3, 4, 5])
     return Profile(
-        users=random.choice([2, 2, 3, 3, 4, 5]),
+        users=users,
         devices=random.choice([1, 1, 2, 3]),
         operations=random.randint(12, 36),
-        gap_s=random.choice([0.02, 0.1, 0.5, 1.5]),
+        flapping=random.choice([0, 1, 1, 2]),
+        gap_s=random.choice([0.01, 0.02, 0.1, 0.5, 1.5]),
+        pause_part=random.choice([0.4, 0.8]),
+        store_delay_s=random.choice([0.0, 0.0, 0.01, 0.05, 0.3]),
         faults=[fault for family in families for fault in FAULTS[family]],
         fault_part=random.choice([0.1, 0.2, 0.35]),
         limits=limits,
         conditions=Conditions(
-            latency_s=random.choice([0.0005, 0.01, 0.05, 0.3]),
+            latency_s=random.choice([0.0005, 0.002, 0.02, 0.2]),
             jitter_s=random.choice([0.0, 0.0, 0.02, 0.5]),
             bytes_per_s=random.choice([1e7, 20_000, 3_000]) if is_slow else 1e6,
             window_bytes=random.choice([500, 2_000]) if is_slow else 65_536,

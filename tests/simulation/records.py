@@ -180,9 +180,14 @@ class RunRecord:
                 self.wrong.append("an event before it was connected")
             case Disconnected():
                 pass
-        if cursor is not None and self.stretches:
-            current = self.stretches[-1]
+        if cursor is not None:
             # After an event that is not the last of its frame the cursor stays behind.
+            self.note(cursor)
+
+    def note(self, cursor: str) -> None:
+        """What the application would keep now."""
+        if self.stretches:
+            current = self.stretches[-1]
             current.cursors.append((place_of(cursor)[1], len(current.names)))
 
     def _connected(self, item: Connected, cursor: str, epoch: str) -> None:

@@ -57,7 +57,7 @@ PROCESS: Final[ContextVar[Process | None]] = ContextVar("PROCESS", default=None)
 """The process in which the running code runs."""
 
 _MANY: Final = 64
-_MOST_TURNS: Final = 1_000_000
+_MOST_TURNS: Final = 200_000
 
 
 class _Task(asyncio.Task[Any]):
