@@ -33,11 +33,13 @@ class Weather:
 
     Attributes:
         delay_s: the longest that a call takes before it is done, and after it.
+        commit_part: how long a commit takes, compared with the other calls.
         slow_part: which part of the calls takes time at all.
     """
 
     def __init__(self, random: Random, trace: Trace) -> None:
         self.delay_s = 0.0
+        self.commit_part = 1.0
         self.slow_part = 0.5
         self.trace = trace
         self._random = random
@@ -57,10 +59,11 @@ class Weather:
         coming = self._coming.get(name)
         return coming.popleft() if coming else None
 
-    async def pass_time(self) -> None:
+    async def pass_time(self, name: str) -> None:
         """Take some time, or none."""
         if self.delay_s and self._random.random() < self.slow_part:
-            await asyncio.sleep(self._random.random() * self.delay_s)
+            part = self.commit_part if name == "commit" else 1.0
+            await asyncio.sleep(self._random.random() * self.delay_s * part)
 
 
 class FaultyStore:
@@ -94,7 +97,7 @@ class FaultyStore:
 
         async def call(*args: object, **kwargs: object) -> object:
             fault = self._weather.fault_of(name)
-            await self._weather.pass_time()
+            await self._weather.pass_time(name)
             self._check_fence()
             if fault is not None:
                 self._weather.trace.note(fault.value, name)
@@ -104,7 +107,7 @@ class FaultyStore:
                 self._note_commit(args[1], answer)
             if fault is not None:
                 await self._meet_after(fault)
-            await self._weather.pass_time()
+            await self._weather.pass_time(name)
             self._check_fence()
             return answer
 

@@ -33,6 +33,7 @@ class Profile(msgspec.Struct, frozen=True):
     gap_s: float
     pause_part: float
     store_delay_s: float
+    commit_part: float
     faults: Sequence[str]
     fault_part: float
     limits: Mapping[str, int]
@@ -96,6 +97,7 @@ def draw(random: Random) -> Profile:
         flapping=random.choice([0, 1, 1, 2]),
         gap_s=random.choice([0.01, 0.02, 0.1, 0.5, 1.5]),
         pause_part=random.choice([0.4, 0.8]),
+        commit_part=random.choice([0.05, 1.0]),
         store_delay_s=random.choice([0.0, 0.0, 0.01, 0.05, 0.3]),
         faults=[fault for family in families for fault in FAULTS[family]],
         fault_part=random.choice([0.1, 0.2, 0.35]),
@@ -107,6 +109,6 @@ def draw(random: Random) -> Profile:
             window_bytes=random.choice([500, 2_000]) if is_slow else 65_536,
             piece_bytes=random.choice([0, 0, 0, 0, 200]),
         ),
-        words=random.choice([30, 200, 1_000]),
+        words=random.choice([200, 600, 1_000] if is_slow else [30, 200]),
         max_queued_events=random.choice([2, 8, 1024, 1024]),
     )

@@ -43,6 +43,7 @@ class Scene:
         self.disk = Disk(self.trace)
         self.weather = Weather(Random(seed + 1), self.trace)
         self.weather.delay_s = self.profile.store_delay_s
+        self.weather.commit_part = self.profile.commit_part
         self.host = Host(
             self.loop, self.network, self.disk, self.weather, self.profile.rulebook, self.trace
         )
