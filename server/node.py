@@ -81,7 +81,7 @@ class Node:
             announcements=announcements,
             shard=SHARD,
         )
-        queries = Queries(store, self.hub, rulebook)
+        queries = Queries(store, self.hub, rulebook, self._executor.rows)
         approval = None
         if webhooks is not None and webhooks.asks:
             approval = Approval(

@@ -1,11 +1,14 @@
 """How a reader stands to a group, and what the rules let the reader see."""
 
+from collections.abc import Collection, Mapping
+
 import msgspec
 
 from protocol.errors import ErrorCode, Refused
-from server.domain.model import Actor, Group, GroupKey
+from server.domain.model import Actor, Group, GroupKey, Member, MemberKey, Row, RowKey
 from server.domain.rules import Operation, Rulebook, Standing, standing_of
 from server.service.ports import MemberState, Presence, Store
+from server.service.row_cache import RowCache
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -17,12 +20,34 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 class Access:
-    """Looks up groups and memberships for the queries, and asks the table."""
+    """Looks up groups and memberships for the queries, and asks the table.
 
-    def __init__(self, store: Store, presence: Presence, rulebook: Rulebook) -> None:
+    Args:
+        rows: what the executor has at hand. Where this process is the only one that writes these
+            rows are the committed ones, so nobody needs to ask the store for them.
+    """
+
+    def __init__(
+        self, store: Store, presence: Presence, rulebook: Rulebook, rows: RowCache
+    ) -> None:
         self._store = store
         self._presence = presence
         self._rulebook = rulebook
+        self._rows = rows
+
+    async def rows(self, keys: Collection[RowKey]) -> Mapping[RowKey, Row | None]:
+        """The committed rows of ``keys``, every key answered; None where there is no row."""
+        found: dict[RowKey, Row | None] = {}
+        for key in keys:
+            version = self._rows.get(key)
+            if version is not None:
+                found[key] = version.row
+        missing = [key for key in keys if key not in found]
+        if missing:
+            # Not kept: a commit that is under way could make them old.
+            loaded = await self._store.load(missing)
+            found.update((key, version.row) for key, version in loaded.items())
+        return found
 
     async def group(self, group_id: str) -> Group:
         """The living group.
@@ -31,31 +56,31 @@ class Access:
             Refused: GROUP_NOT_FOUND.
         """
         key = GroupKey(group_id)
-        rows = await self._store.load([key])
-        return living(rows[key].row, group_id)
+        return living((await self.rows([key]))[key], group_id)
 
-    async def standing(self, group: Group, reader: Reader) -> tuple[Standing, MemberState | None]:
-        """How the reader stands to the group, and the stored membership if there is one."""
-        states = await self._store.member_states(group.group_id, [reader.user_id])
-        state = states.get(reader.user_id)
-        actor = Actor(reader.user_id, reader.is_app_admin)
-        standing = standing_of(actor, state.member if state is not None else None)
+    def standing_as(self, member: object, group: Group, reader: Reader) -> Standing:
+        """How the reader stands to the group; ``member`` is the reader's row of it, if any."""
+        row = member if isinstance(member, Member) else None
+        standing = standing_of(Actor(reader.user_id, reader.is_app_admin), row)
         if standing is Standing.NONE and not self._rulebook.traits[group.type].stores_members:
             since_ms = self._presence.participant_since_ms(group.group_id, reader.user_id)
             standing = Standing.MEMBER if since_ms is not None else Standing.NONE
-        return standing, state
+        return standing
 
-    async def require(
-        self, operation: Operation, group: Group, reader: Reader
-    ) -> tuple[Standing, MemberState | None]:
-        """As ``standing``, once the table lets the reader do ``operation``.
+    async def require(self, operation: Operation, group: Group, reader: Reader) -> Standing:
+        """How the reader stands to the group, once the table lets the reader do ``operation``.
 
         Raises:
             Refused: NO_PERMISSION.
         """
-        standing, state = await self.standing(group, reader)
+        key = MemberKey(group.group_id, reader.user_id)
+        standing = self.standing_as((await self.rows([key]))[key], group, reader)
         self._rulebook.require(operation, group.type, standing)
-        return standing, state
+        return standing
+
+    async def state(self, group: Group, user_id: str) -> MemberState | None:
+        """The user's stored membership with what the store adds, if there is one."""
+        return (await self._store.member_states(group.group_id, [user_id])).get(user_id)
 
 
 class QueryRoom:

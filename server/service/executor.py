@@ -36,6 +36,7 @@ from server.service.ports import (
     Unavailable,
     Version,
 )
+from server.service.row_cache import RowCache
 from server.service.slices import SliceLoader
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,11 @@ class Executor:
     def has_taken(self, request: RequestKey) -> bool:
         """Whether a request with this id is on its way."""
         return request in self._in_flight
+
+    @property
+    def rows(self) -> RowCache | None:
+        """The committed rows that are at hand; None where another process may change them."""
+        return self._slices.rows if self._is_only_writer else None
 
     def forget_rows(self) -> None:
         """Rows were let go of without a command: read them anew from here on."""

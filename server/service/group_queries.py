@@ -25,6 +25,7 @@ from server.domain.model import (
     Counters,
     CountersKey,
     GroupKey,
+    MemberKey,
     RowKey,
 )
 from server.domain.refusals import error_body
@@ -45,19 +46,20 @@ class GroupQueries(QueryRoom):
         group_ids = dict.fromkeys(command.group_ids)
         keys: list[RowKey] = [GroupKey(group_id) for group_id in group_ids]
         keys += [AttributesKey(group_id) for group_id in group_ids]
-        rows = await self._store.load(keys)
+        keys += [MemberKey(group_id, reader.user_id) for group_id in group_ids]
+        rows = await self._access.rows(keys)
         heads = await self._store.group_heads(command.group_ids)
         results = []
         for group_id in command.group_ids:
-            row = rows[GroupKey(group_id)].row
             try:
-                group = living(row, group_id)
-                standing, _state = await self._access.standing(group, reader)
+                group = living(rows[GroupKey(group_id)], group_id)
+                member = rows[MemberKey(group_id, reader.user_id)]
+                standing = self._access.standing_as(member, group, reader)
                 self._rulebook.require(Operation.SEE_PROFILE, group.type, standing)
             except Refused as refusal:
                 results.append(GroupResult(group_id=group_id, error=error_body(refusal)))
                 continue
-            attributes = rows[AttributesKey(group_id)].row
+            attributes = rows[AttributesKey(group_id)]
             profile = views.group_profile(
                 group,
                 heads[group_id],
@@ -93,7 +95,7 @@ class GroupQueries(QueryRoom):
         group = await self._access.group(command.group_id)
         await self._access.require(Operation.ADD_COUNTERS, group, reader)
         key = AttributesKey(group.group_id)
-        row = (await self._store.load([key]))[key].row
+        row = (await self._access.rows([key]))[key]
         values = row.values if isinstance(row, Attributes) else {}
         return AttributesResult(version=group.version, attributes=_chosen(values, command.keys))
 
@@ -102,7 +104,7 @@ class GroupQueries(QueryRoom):
         group = await self._access.group(command.group_id)
         await self._access.require(Operation.ADD_COUNTERS, group, reader)
         key = CountersKey(group.group_id)
-        row = (await self._store.load([key]))[key].row
+        row = (await self._access.rows([key]))[key]
         values = row.values if isinstance(row, Counters) else {}
         return CountersResult(counters=_chosen(values, command.keys))
 

@@ -15,7 +15,6 @@ from server.domain.model import (
 from server.domain.rules import Operation
 from server.service import views
 from server.service.access import QueryRoom, Reader, page_size
-from server.service.ports import MemberState
 
 
 class LogQueries(QueryRoom):
@@ -31,8 +30,8 @@ class LogQueries(QueryRoom):
             )
         limit = page_size(self._rulebook, command.limit)
         group = await self._access.group(command.group_id)
-        _standing, state = await self._access.require(Operation.READ_HISTORY, group, reader)
-        hidden = self._hidden_seq(group, state)
+        await self._access.require(Operation.READ_HISTORY, group, reader)
+        hidden = await self._hidden_seq(group, reader)
         head = (await self._store.group_heads([group.group_id]))[group.group_id]
         forward = command.after_seq is not None
         above = max(hidden, command.after_seq or 0)
@@ -48,8 +47,9 @@ class LogQueries(QueryRoom):
             first_seq=max(hidden + 1, head.first_seq),
         )
 
-    def _hidden_seq(self, group: Group, state: MemberState | None) -> int:
+    async def _hidden_seq(self, group: Group, reader: Reader) -> int:
         """The last number of the group's log that the reader may not see."""
-        if state is None or self._rulebook.traits[group.type].shows_earlier_history:
+        if self._rulebook.traits[group.type].shows_earlier_history:
             return 0
-        return state.joined_seq
+        state = await self._access.state(group, reader.user_id)
+        return 0 if state is None else state.joined_seq

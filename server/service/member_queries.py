@@ -34,7 +34,7 @@ class MemberQueries(QueryRoom):
         limit = page_size(self._rulebook, command.limit)
         after = paging.place(command.after, start="")
         group = await self._access.group(command.group_id)
-        standing, _state = await self._access.require(Operation.LIST_MEMBERS, group, reader)
+        standing = await self._access.require(Operation.LIST_MEMBERS, group, reader)
         roles = set(Role) if command.roles is None else set(command.roles)
         if not self._rulebook.traits[group.type].stores_members:
             shown = await self._participants(group, roles, limit, reader, standing)
@@ -54,7 +54,7 @@ class MemberQueries(QueryRoom):
         """The memberships of the users named, in their order."""
         check_count(self._rulebook, "user_ids", len(command.user_ids), "USERS_PER_CALL", at_least=1)
         group = await self._access.group(command.group_id)
-        standing, _state = await self._access.require(Operation.LIST_MEMBERS, group, reader)
+        standing = await self._access.require(Operation.LIST_MEMBERS, group, reader)
         user_ids = list(dict.fromkeys(command.user_ids))
         states = await self._store.member_states(group.group_id, user_ids)
         found: dict[str, MemberProfile] = {
@@ -107,11 +107,11 @@ class MemberQueries(QueryRoom):
     async def _shown(self, group: Group, present: Mapping[str, int]) -> dict[str, MemberProfile]:
         """Those who take part, with what the group remembers of them, by user ID."""
         keys: list[RowKey] = [RememberedKey(group.group_id, user_id) for user_id in present]
-        rows = await self._store.load(keys) if keys else {}
+        rows = await self._access.rows(keys)
         traits = self._rulebook.traits[group.type]
         shown: dict[str, MemberProfile] = {}
         for user_id, since_ms in present.items():
-            row = rows[RememberedKey(group.group_id, user_id)].row
+            row = rows[RememberedKey(group.group_id, user_id)]
             remembered = row if isinstance(row, Remembered) else None
             shown[user_id] = _participant(user_id, since_ms, remembered, traits.receive_option)
         return shown

@@ -34,6 +34,7 @@ from server.service.group_queries import GroupQueries
 from server.service.log_queries import LogQueries
 from server.service.member_queries import MemberQueries
 from server.service.ports import Presence, Store
+from server.service.row_cache import RowCache
 
 _Read = Callable[[Any, Reader], Awaitable[Result]]
 
@@ -42,12 +43,21 @@ class Queries:
     """Answers to the methods that change nothing, from committed state.
 
     Every answer may be a Refused for what the rules do not show to the reader.
+
+    Args:
+        rows: see ``Access``; None where other processes write too.
     """
 
-    def __init__(self, store: Store, presence: Presence, rulebook: Rulebook) -> None:
+    def __init__(
+        self,
+        store: Store,
+        presence: Presence,
+        rulebook: Rulebook,
+        rows: RowCache | None = None,
+    ) -> None:
         self._presence = presence
         self._rulebook = rulebook
-        access = Access(store, presence, rulebook)
+        access = Access(store, presence, rulebook, RowCache(0) if rows is None else rows)
         groups = GroupQueries(access, store, presence, rulebook)
         members = MemberQueries(access, store, presence, rulebook)
         history = LogQueries(access, store, presence, rulebook)

@@ -44,6 +44,11 @@ class SliceLoader:
         self._rulebook = rulebook
         self._rows = RowCache()
 
+    @property
+    def rows(self) -> RowCache:
+        """What is kept."""
+        return self._rows
+
     def remember(self, key: RowKey, version: Version) -> None:
         """A row was committed."""
         self._rows.put(key, version)

@@ -111,7 +111,7 @@ class World:
                 clock=self.clock,
                 has_taken=self.executor.has_taken,
             )
-        self.queries = Queries(store, self.hub, rulebook)
+        self.queries = Queries(store, self.hub, rulebook, self.executor.rows)
         changes = Changes(self.executor, approval)
         self.dispatcher = Dispatcher(changes, self.queries, self.clock, rulebook)
         self.catch_up = CatchUp(
