@@ -1,7 +1,6 @@
 """The composition root: settings to adapters to a running process. The only importer of adapters."""
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -17,6 +16,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from server import config
+from server.collector import Collector
 from server.config import Settings
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
@@ -67,12 +67,14 @@ class Server:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal)
         self._node.start()
+        collecting = asyncio.ensure_future(Collector().run())
         try:
             await self._start()
             has_failed = not await _first(self._is_asked_to_stop.wait(), self._node.failed())
             self._admin.is_ready = False
             await self._node.drain()
         finally:
+            collecting.cancel()
             await self._node.stop()
             await self._admin.stop()
         return 1 if has_failed else 0
@@ -88,9 +90,6 @@ class Server:
         listen, admin_listen = self._settings.listen, self._settings.admin_listen
         admin_port = await self._admin.start(admin_listen.host, admin_listen.port, tls)
         port = await self._node.listen(listen.host, listen.port, tls)
-        # What is alive now lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._admin.is_ready = True
         secure = "s" if tls else ""
