@@ -189,6 +189,12 @@ class GroupRecycled(EventData, frozen=True, kw_only=True):
     name: str
 
 
+class CustomNotice(EventData, frozen=True, kw_only=True):
+    """Notice of the operator's own, to those connected; never stored."""
+
+    content: str
+
+
 class MessageData(EventData, frozen=True, kw_only=True):
     """What a member said."""
 
@@ -257,6 +263,7 @@ EVENT_DATA: Final[Mapping[tuple[EventKind, str], type[EventData]]] = {
     (EventKind.NOTICE, Notice.MEMBER_INVITED): MembersChanged,
     (EventKind.NOTICE, Notice.MEMBER_KICKED): MembersChanged,
     (EventKind.NOTICE, Notice.GROUP_RECYCLED): GroupRecycled,
+    (EventKind.NOTICE, Notice.CUSTOM): CustomNotice,
     (EventKind.TIP, Tip.ADMIN_SET): RoleChange,
     (EventKind.TIP, Tip.ADMIN_CANCELLED): RoleChange,
     (EventKind.TIP, Tip.GROUP_PROFILE_CHANGED): ProfileChanged,

@@ -164,6 +164,14 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
     ),
     "WEBHOOK_OUTBOX": LimitSpec(100_000, "items", "wait to be told; of more the oldest are dead"),
     "WEBHOOK_DEAD": LimitSpec(100_000, "items", "dead ones are kept; of more the oldest go"),
+    # The admin REST API.
+    "REST_CALLS_PER_S": LimitSpec(200, "per second", "calls of one command"),
+    "REST_BODY_BYTES": LimitSpec(1024 * _KIB, "bytes", "the body of a call", False, False),
+    "REST_BODY_MS": LimitSpec(10_000, "ms", "for the body of a call to arrive", False, False),
+    "REST_ANSWER_BYTES": LimitSpec(1024 * _KIB, "bytes", "an answer; 10018 beyond", False, False),
+    "REST_FAILURES": LimitSpec(
+        10, "per minute", "wrong signatures of one account from one address; then 70050"
+    ),
 }
 """Name -> row. The README's table is printed from here."""
 

@@ -21,6 +21,8 @@ from server.config import Settings
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
+from server.rest.app import RestApi
+from server.rest.entrance import Entrance
 from server.service.outbox import Outbox
 from server.service.ports import Clock, Heads, Store
 from server.storage import audit, backup
@@ -51,10 +53,10 @@ class Server:
     Use ``run``: it starts, prints the ready line, serves until a signal, and drains.
     """
 
-    def __init__(self, settings: Settings, node: Node) -> None:
+    def __init__(self, settings: Settings, node: Node, rest: RestApi) -> None:
         self._settings = settings
         self._node = node
-        self._admin = AdminListener()
+        self._admin = AdminListener([rest.add_to])
         self._is_asked_to_stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -135,7 +137,21 @@ async def serve(settings: Settings) -> int:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             webhooks=_webhooks(settings, store, clock),
         )
-        return await Server(settings, node).run()
+        rest = RestApi(
+            operator=node.operator,
+            entrance=Entrance(
+                sdkappid=settings.sdkappid,
+                secret_keys=[config.stored_key(settings)],
+                admins=settings.admins,
+                rulebook=rulebook,
+                now_s=lambda: int(time.time()),
+                monotonic_s=clock.monotonic_s,
+            ),
+            rulebook=rulebook,
+            new_id=SystemTokens().token,
+            is_behind_proxy=settings.behind_proxy,
+        )
+        return await Server(settings, node, rest).run()
     finally:
         await _close(store, max(_CLOSE_S, settings.limits["DRAIN_MS"] / 1000))
 

@@ -22,6 +22,8 @@ from server.service.departures import Departures
 from server.service.dispatcher import Dispatcher
 from server.service.executor import Executor
 from server.service.housekeeping import Housekeeping
+from server.service.operator import Operator
+from server.service.operator_queries import OperatorQueries
 from server.service.ports import Clock, Heads, Store, Tokens
 from server.service.queries import Queries
 from server.transport.admission import Authenticator
@@ -93,6 +95,15 @@ class Node:
             )
         changes = Changes(self._executor, approval)
         self._dispatcher = Dispatcher(changes, queries, clock, rulebook)
+        self.operator = Operator(
+            changes=changes,
+            queries=queries,
+            lists=OperatorQueries(store, self.hub, rulebook),
+            sessions=self.hub,
+            store=store,
+            clock=clock,
+            rulebook=rulebook,
+        )
         self._catch_up = CatchUp(
             hub=self.hub,
             store=store,

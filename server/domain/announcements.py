@@ -125,15 +125,16 @@ def departures(
 
 
 def group_created(group: Group, actor_id: str, now_ms: int) -> Entry:
-    """To the creator's devices."""
+    """To the owner's devices, or to the operator who created a group without an owner."""
+    owner_ids = (group.owner_id,) if group.owner_id else ()
     return notice_to(
-        group.owner_id,
+        group.owner_id or actor_id,
         Notice.GROUP_CREATED,
         group.group_id,
         actor_id,
         now_ms,
         events.GroupCreated(group=basics(group)),
-        joined=(group.owner_id,),
+        joined=owner_ids,
     )
 
 

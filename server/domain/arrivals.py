@@ -162,10 +162,14 @@ def told_silently(
     user_ids: Sequence[str],
     actor: Actor,
     now_ms: int,
+    policy: TipPolicy | None = None,
 ) -> list[Entry]:
-    """Where no tip tells who comes and goes: a copy to the actor, and a lost owner to all."""
+    """Where no tip tells who comes and goes: a copy to the actor, and a lost owner to all.
+
+    ``policy`` is how it is told this time, None for as the type has it.
+    """
     traits = rulebook.traits[before.type]
-    if traits.membership_tips is not TipPolicy.OFF:
+    if (policy or traits.membership_tips) is not TipPolicy.OFF:
         return []
     tip = announcements.members_changed(tip_name, user_ids, after, actor.user_id, now_ms)
     told = [

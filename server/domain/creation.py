@@ -16,6 +16,7 @@ from protocol.vocabulary import (
 )
 from server.domain import announcements, fields
 from server.domain.admission import admit
+from server.domain.jobs import FoundGroup
 from server.domain.lifecycle import profile
 from server.domain.model import (
     Actor,
@@ -48,23 +49,62 @@ def create_group(
 
     The group's ID is the command's, or a generated one made of ``state.fresh_token``.
     """
+    return _founded(rulebook, state, command, actor, actor.user_id, now_ms, now_ms)
+
+
+def found_group(
+    rulebook: Rulebook, state: Slice, command: FoundGroup, actor: Actor, now_ms: int
+) -> Decision:
+    """A new group that belongs to whom the operator says, told to nobody if the operator says so.
+
+    ``created_ms`` must not be later than now.
+    """
+    created_ms = now_ms if command.created_ms is None else command.created_ms
+    if created_ms > now_ms:
+        raise Refused(
+            ErrorCode.BAD_REQUEST, "the group cannot be created in the future", field="created_ms"
+        )
+    decision = _founded(rulebook, state, command, actor, command.owner_id, created_ms, now_ms)
+    if not command.is_silent:
+        return decision
+    # What begins a membership is told to somebody: to the operator, who did it.
+    return replace(
+        decision,
+        entries=[
+            replace(entry, inbox_of=actor.user_id) for entry in decision.entries if entry.joined
+        ],
+    )
+
+
+def _founded(
+    rulebook: Rulebook,
+    state: Slice,
+    command: CreateGroup,
+    actor: Actor,
+    owner_id: str | None,
+    created_ms: int,
+    now_ms: int,
+) -> Decision:
     traits = rulebook.traits[command.type]
     _check_profile(rulebook, command, traits, actor)
-    _check_quotas(rulebook, state, command, traits, actor)
-    group = _new_group(
-        rulebook, command, traits, _new_id(rulebook, state, command, actor), actor, now_ms
-    )
-    owner = Member(
-        group_id=group.group_id,
-        user_id=actor.user_id,
-        role=Role.OWNER,
-        join_time_ms=now_ms,
-        receive_option=traits.receive_option,
-    )
-    added, results = _initial_members(rulebook, state, command, group, owner, _standing(actor))
-    group = replace(group, member_count=1 + len(added))
+    _check_quotas(rulebook, state, command, traits, owner_id)
+    group_id = _new_id(rulebook, state, command, owner_id)
+    group = _new_group(rulebook, command, traits, group_id, owner_id, created_ms)
+    owners = [
+        Member(
+            group_id=group.group_id,
+            user_id=user_id,
+            role=Role.OWNER,
+            join_time_ms=created_ms,
+            receive_option=traits.receive_option,
+        )
+        for user_id in (owner_id,)
+        if user_id is not None
+    ]
+    added, results = _initial_members(rulebook, state, command, group, _standing(actor))
+    group = replace(group, member_count=len(owners) + len(added))
     puts: dict[RowKey, Row | None] = {GroupKey(group.group_id): group}
-    puts.update({MemberKey(group.group_id, m.user_id): m for m in (owner, *added)})
+    puts.update({MemberKey(group.group_id, m.user_id): m for m in (*owners, *added)})
     return Decision(
         result=CreateGroupResult(
             group=profile(
@@ -109,7 +149,7 @@ def _standing(actor: Actor) -> Standing:
 
 
 def _check_quotas(
-    rulebook: Rulebook, state: Slice, command: CreateGroup, traits: Traits, actor: Actor
+    rulebook: Rulebook, state: Slice, command: CreateGroup, traits: Traits, owner_id: str | None
 ) -> None:
     if command.members and not traits.takes_initial_members:
         raise Refused(
@@ -123,7 +163,7 @@ def _check_quotas(
     most_per_day = rulebook.limit("GROUPS_PER_DAY")
     if traits.counts_for_the_day and most_per_day is not None:
         _check_day(state.groups_today, most_per_day)
-    refused = admit(rulebook, actor.user_id, state, group=None)
+    refused = None if owner_id is None else admit(rulebook, owner_id, state, group=None)
     if refused is not None:
         raise refused
 
@@ -139,14 +179,14 @@ def _check_day(have: int, most: int) -> None:
         )
 
 
-def _new_id(rulebook: Rulebook, state: Slice, command: CreateGroup, actor: Actor) -> str:
+def _new_id(rulebook: Rulebook, state: Slice, command: CreateGroup, owner_id: str | None) -> str:
     if command.group_id is None:
         return identifiers.generated_group_id(command.type, state.fresh_token)
     most = rulebook.limit("GROUP_ID_BYTES") or 0
     if not identifiers.is_chosen_group_id(command.group_id, command.type, max_bytes=most):
         raise Refused(ErrorCode.INVALID_GROUP_ID, group_id=command.group_id[:64], type=command.type)
     if state.group is not None:
-        is_own = state.group.owner_id == actor.user_id
+        is_own = state.group.owner_id == owner_id
         code = ErrorCode.GROUP_ID_TAKEN_BY_YOU if is_own else ErrorCode.GROUP_ID_TAKEN
         raise Refused(code, group_id=command.group_id)
     return command.group_id
@@ -157,18 +197,18 @@ def _new_group(
     command: CreateGroup,
     traits: Traits,
     group_id: str,
-    actor: Actor,
+    owner_id: str | None,
     now_ms: int,
 ) -> Group:
     return Group(
         group_id=group_id,
         type=command.type,
         name=command.name,
-        owner_id=actor.user_id,
+        owner_id=owner_id or "",
         create_time_ms=now_ms,
         last_info_time_ms=now_ms,
         version=1,
-        member_count=1,
+        member_count=0 if owner_id is None else 1,
         max_member_count=command.max_member_count or member_limit(rulebook, traits) or 0,
         apply_join_option=command.apply_join_option or traits.apply_join_option,
         invite_join_option=command.invite_join_option or traits.invite_join_option,
@@ -184,14 +224,13 @@ def _initial_members(
     state: Slice,
     command: CreateGroup,
     group: Group,
-    owner: Member,
     standing: Standing,
 ) -> tuple[list[Member], list[MemberResult]]:
     """Who is added, and a row for each user named; a user named twice is a member by then."""
     added: dict[str, Member] = {}
     results: list[MemberResult] = []
     for wanted in command.members:
-        if wanted.user_id in added or wanted.user_id == owner.user_id:
+        if wanted.user_id in added or wanted.user_id == group.owner_id:
             results.append(
                 MemberResult(user_id=wanted.user_id, result=MemberResultKind.ALREADY_MEMBER)
             )
@@ -206,8 +245,8 @@ def _initial_members(
             group_id=group.group_id,
             user_id=wanted.user_id,
             role=wanted.role,
-            join_time_ms=owner.join_time_ms,
-            receive_option=owner.receive_option,
+            join_time_ms=group.create_time_ms,
+            receive_option=rulebook.traits[group.type].receive_option,
             custom=dict(wanted.custom),
         )
         results.append(MemberResult(user_id=wanted.user_id, result=MemberResultKind.ADDED))

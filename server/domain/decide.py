@@ -34,9 +34,22 @@ from server.domain import (
     members,
     membership,
     messages,
+    operations,
     profile,
 )
-from server.domain.jobs import RecognizeUser, RecycleGroup
+from server.domain.jobs import (
+    AddMembers,
+    DeleteCounters,
+    ExpelMembers,
+    ForgetUser,
+    FoundGroup,
+    MuteMembers,
+    RecognizeUser,
+    RecycleGroup,
+    ReplaceAttributes,
+    SendNotice,
+    SetCounters,
+)
 from server.domain.model import Actor, Decision, Slice
 from server.domain.rules import Rulebook
 
@@ -119,6 +132,12 @@ def _of_create(command: CreateGroup, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, counted_user_ids=users, groups_today=True)
 
 
+def _of_founder(command: FoundGroup, _actor: Actor) -> Needs:
+    owners = [command.owner_id] if command.owner_id else []
+    users = [*owners, *(member.user_id for member in command.members)]
+    return Needs(group_id=command.group_id, counted_user_ids=users, groups_today=True)
+
+
 def _of_actor(command: DisbandGroup | UpdateGroup, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id])
 
@@ -127,7 +146,7 @@ def _of_nobody(command: RecycleGroup, _actor: Actor) -> Needs:
     return Needs(group_id=command.group_id)
 
 
-def _of_newcomer(_command: RecognizeUser, actor: Actor) -> Needs:
+def _of_newcomer(_command: RecognizeUser | ForgetUser, actor: Actor) -> Needs:
     return Needs(counted_user_ids=[actor.user_id])
 
 
@@ -162,11 +181,13 @@ def _of_reader(command: MarkRead, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id], read_state_of=actor.user_id)
 
 
-def _of_attributes(command: SetAttributes | DeleteAttributes, actor: Actor) -> Needs:
+def _of_attributes(
+    command: SetAttributes | DeleteAttributes | ReplaceAttributes, actor: Actor
+) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id], attributes=True)
 
 
-def _of_counters(command: AddCounters, actor: Actor) -> Needs:
+def _of_counters(command: AddCounters | SetCounters | DeleteCounters, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id], counters=True)
 
 
@@ -178,6 +199,19 @@ def _of_member(command: UpdateMember, actor: Actor) -> Needs:
         remembers_participants=True,
         read_state_of=command.user_id,
     )
+
+
+def _of_muted(command: MuteMembers, actor: Actor) -> Needs:
+    return Needs(
+        group_id=command.group_id,
+        member_ids=[actor.user_id, *command.user_ids],
+        remembered_ids=command.user_ids,
+        remembers_participants=True,
+    )
+
+
+def _of_told(command: SendNotice, actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id, member_ids=[actor.user_id, *command.user_ids])
 
 
 def _of_joiner(command: JoinGroup, actor: Actor) -> Needs:
@@ -231,6 +265,15 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     HandleApplications: _Case(_of_handler, applications.handle_applications),
     SendMessage: _Case(_of_speaker, messages.send_message),
     RecallMessage: _Case(_of_recall, messages.recall_message),
+    FoundGroup: _Case(_of_founder, creation.found_group),
+    AddMembers: _Case(_of_invited, invitations.add_members),
+    ExpelMembers: _Case(_of_removed, membership.expel_members),
+    MuteMembers: _Case(_of_muted, operations.mute_members),
+    SendNotice: _Case(_of_told, operations.send_notice),
+    ReplaceAttributes: _Case(_of_attributes, operations.replace_attributes),
+    SetCounters: _Case(_of_counters, operations.set_counters),
+    DeleteCounters: _Case(_of_counters, operations.delete_counters),
+    ForgetUser: _Case(_of_newcomer, operations.forget_user),
     MarkRead: _Case(_of_reader, messages.mark_read),
 }
 """Every changing command; a test holds the table of methods against it."""

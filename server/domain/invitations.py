@@ -14,14 +14,16 @@ from protocol.results import (
     MemberResultKind,
     MemberResults,
 )
-from protocol.vocabulary import InviteJoinOption, Tip
+from protocol.vocabulary import InviteJoinOption, Notice, Tip
 from server.domain import announcements, arrivals
 from server.domain.admission import admit
+from server.domain.jobs import AddMembers
 from server.domain.model import (
     Actor,
     Decision,
     Entry,
     Group,
+    GroupKey,
     Member,
     Slice,
 )
@@ -32,7 +34,7 @@ from server.domain.rules import (
     Standing,
     standing_of,
 )
-from server.domain.text import check_user_batch
+from server.domain.text import check_paragraph, check_user_batch
 
 
 def invite_members(
@@ -43,8 +45,25 @@ def invite_members(
     Raises:
         MoreNeeded: somebody would have to wait, and the slice does not show whose list is full.
     """
-    group = living_group(state, command.group_id)
     check_user_batch(rulebook, command.user_ids, "message", command.message)
+    return _brought_in(rulebook, state, command, actor, now_ms)
+
+
+def add_members(
+    rulebook: Rulebook, state: Slice, command: AddMembers, actor: Actor, now_ms: int
+) -> Decision:
+    """Like ``invite_members`` for the operator, whose program says how many users a call names."""
+    check_paragraph(rulebook, "message", command.message, "REASON_BYTES")
+    decision = _brought_in(rulebook, state, command, actor, now_ms)
+    if not command.is_silent:
+        return decision
+    return _silenced(decision, command.group_id, actor, now_ms)
+
+
+def _brought_in(
+    rulebook: Rulebook, state: Slice, command: InviteMembers, actor: Actor, now_ms: int
+) -> Decision:
+    group = living_group(state, command.group_id)
     waits_for = _whom_invitations_wait_for(rulebook, state, group, actor)
     added: dict[str, Member] = {}
     waiting: dict[str, None] = {}
@@ -82,6 +101,25 @@ def invite_members(
     if not added:
         return decision
     return _invited(rulebook, group, list(added.values()), command, actor, now_ms, decision)
+
+
+def _silenced(decision: Decision, group_id: str, actor: Actor, now_ms: int) -> Decision:
+    """The same change, and only the operator is told."""
+    after = decision.puts.get(GroupKey(group_id))
+    if not isinstance(after, Group):
+        return decision
+    user_ids = tuple(row.user_id for row in decision.puts.values() if isinstance(row, Member))
+    tip = announcements.members_changed(Tip.MEMBER_INVITED, user_ids, after, actor.user_id, now_ms)
+    told = announcements.notice_to(
+        actor.user_id,
+        Notice.MEMBER_INVITED,
+        group_id,
+        actor.user_id,
+        now_ms,
+        tip.data,
+        joined=user_ids,
+    )
+    return replace(decision, entries=[told])
 
 
 def _whom_invitations_wait_for(

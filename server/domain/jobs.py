@@ -1,6 +1,11 @@
 """Commands that the server itself gives; no method of the protocol, and no caller."""
 
-from protocol.commands import ChangingCommand
+from protocol.commands import (
+    ChangingCommand,
+    CreateGroup,
+    InviteMembers,
+    RemoveMembers,
+)
 
 
 class RecognizeUser(ChangingCommand, frozen=True, kw_only=True):
@@ -11,3 +16,74 @@ class RecycleGroup(ChangingCommand, frozen=True, kw_only=True):
     """Close a group that nobody has used for long."""
 
     group_id: str
+
+
+# What only the operator asks for, by the admin REST API.
+
+
+class FoundGroup(CreateGroup, frozen=True, kw_only=True):
+    """Create a group that belongs to ``owner_id``, or to nobody.
+
+    ``created_ms`` is when it was created elsewhere. With ``is_silent`` nobody is told but the
+    operator.
+    """
+
+    owner_id: str | None = None
+    created_ms: int | None = None
+    is_silent: bool = False
+
+
+class AddMembers(InviteMembers, frozen=True, kw_only=True):
+    """Bring users into a group; with ``is_silent`` nobody is told but the operator."""
+
+    is_silent: bool = False
+
+
+class ExpelMembers(RemoveMembers, frozen=True, kw_only=True):
+    """Remove members; with ``is_silent`` nobody is told but they and the operator."""
+
+    is_silent: bool = False
+
+
+class MuteMembers(ChangingCommand, frozen=True, kw_only=True):
+    """Mute those of the users who are members for so many seconds; 0 ends it."""
+
+    group_id: str
+    user_ids: list[str]
+    mute_s: int
+
+
+class SendNotice(ChangingCommand, frozen=True, kw_only=True):
+    """Tell those of the users who are members, or all members, something of the operator's.
+
+    Only devices that are connected hear it.
+    """
+
+    group_id: str
+    content: str
+    user_ids: list[str]
+
+
+class ReplaceAttributes(ChangingCommand, frozen=True, kw_only=True):
+    """Set all of a group's attributes; the others are gone."""
+
+    group_id: str
+    attributes: dict[str, str]
+
+
+class SetCounters(ChangingCommand, frozen=True, kw_only=True):
+    """Set some of a group's counters; the others stay."""
+
+    group_id: str
+    values: dict[str, int]
+
+
+class DeleteCounters(ChangingCommand, frozen=True, kw_only=True):
+    """Delete those of the counters that there are; all of them when none is named."""
+
+    group_id: str
+    keys: list[str]
+
+
+class ForgetUser(ChangingCommand, frozen=True, kw_only=True):
+    """The actor is known no longer, where users must be known."""

@@ -22,6 +22,7 @@ from protocol.results import (
 from protocol.vocabulary import ApplyJoinOption, Notice, Role, Tip
 from server.domain import announcements, arrivals, lifecycle
 from server.domain.admission import admit
+from server.domain.jobs import ExpelMembers
 from server.domain.model import (
     Actor,
     Decision,
@@ -38,6 +39,7 @@ from server.domain.rules import (
     Operation,
     Rulebook,
     Standing,
+    TipPolicy,
     standing_of,
     standing_of_member,
 )
@@ -90,8 +92,28 @@ def remove_members(
 
     A call whose every user is out of the actor's reach is refused as a whole.
     """
-    group = living_group(state, command.group_id)
     check_user_batch(rulebook, command.user_ids, "reason", command.reason)
+    return _put_out(rulebook, state, command, actor, now_ms, is_silent=False)
+
+
+def expel_members(
+    rulebook: Rulebook, state: Slice, command: ExpelMembers, actor: Actor, now_ms: int
+) -> Decision:
+    """Like ``remove_members`` for the operator, whose program says how many users a call names."""
+    check_paragraph(rulebook, "reason", command.reason, "REASON_BYTES")
+    return _put_out(rulebook, state, command, actor, now_ms, is_silent=command.is_silent)
+
+
+def _put_out(
+    rulebook: Rulebook,
+    state: Slice,
+    command: RemoveMembers,
+    actor: Actor,
+    now_ms: int,
+    *,
+    is_silent: bool,
+) -> Decision:
+    group = living_group(state, command.group_id)
     standing = standing_of(actor, state.members.get(actor.user_id))
     rulebook.require(Operation.REMOVE_MEMBER, group.type, standing)
     removed: list[Member] = []
@@ -114,7 +136,8 @@ def remove_members(
     result = MemberResults(members=results)
     if not removed:
         return Decision(result=result)
-    return _removal(rulebook, group, removed, command.reason, actor, now_ms, result)
+    policy = TipPolicy.OFF if is_silent else rulebook.traits[group.type].membership_tips
+    return _removal(rulebook, group, removed, command.reason, actor, now_ms, result, policy)
 
 
 def quit_group(
@@ -268,6 +291,7 @@ def _removal(
     actor: Actor,
     now_ms: int,
     result: MemberResults,
+    policy: TipPolicy,
 ) -> Decision:
     after = arrivals.shrunk(group, removed, now_ms)
     user_ids = tuple(member.user_id for member in removed)
@@ -290,7 +314,7 @@ def _removal(
         notices,
         tip,
         user_ids,
-        rulebook.traits[group.type].membership_tips,
+        policy,
         stores_members=rulebook.traits[group.type].stores_members,
     )
     return Decision(
@@ -299,7 +323,7 @@ def _removal(
         entries=[
             *told,
             *arrivals.told_silently(
-                rulebook, group, after, Tip.MEMBER_KICKED, user_ids, actor, now_ms
+                rulebook, group, after, Tip.MEMBER_KICKED, user_ids, actor, now_ms, policy
             ),
         ],
     )

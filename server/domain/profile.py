@@ -64,17 +64,38 @@ def set_attributes(
     rulebook: Rulebook, state: Slice, command: SetAttributes, actor: Actor, now_ms: int
 ) -> Decision:
     """The named attributes have the named values; the others stay."""
-    group, values = _attributes(rulebook, state, command, actor)
-    for key, value in command.attributes.items():
-        _check_key(rulebook, "attributes", key, "ATTRIBUTE_KEY_BYTES")
+    return attributes_after(
+        rulebook,
+        state,
+        command.group_id,
+        command.attributes,
+        command.if_version,
+        actor,
+        now_ms,
+    )
+
+
+def attributes_after(
+    rulebook: Rulebook,
+    state: Slice,
+    group_id: str,
+    changes_wanted: Mapping[str, str | None],
+    if_version: int | None,
+    actor: Actor,
+    now_ms: int,
+) -> Decision:
+    """The attributes with these changes (None deletes), within their limits."""
+    group, values = _attributes(rulebook, state, group_id, if_version, actor)
+    for key, value in changes_wanted.items():
+        check_key(rulebook, "attributes", key, "ATTRIBUTE_KEY_BYTES")
         check_value(
             rulebook,
             f"attributes.{key}",
-            value,
+            value or "",
             "ATTRIBUTE_VALUE_BYTES",
             ErrorCode.ATTRIBUTE_VALUE_TOO_LONG,
         )
-    after, changes = fields.merged(values, command.attributes)
+    after, changes = fields.merged(values, changes_wanted)
     check_count(
         rulebook, "attributes", len(after), "ATTRIBUTES", code=ErrorCode.TOO_MANY_ATTRIBUTES
     )
@@ -91,7 +112,7 @@ def delete_attributes(
     rulebook: Rulebook, state: Slice, command: DeleteAttributes, actor: Actor, now_ms: int
 ) -> Decision:
     """The named attributes are gone."""
-    group, values = _attributes(rulebook, state, command, actor)
+    group, values = _attributes(rulebook, state, command.group_id, command.if_version, actor)
     check_count(rulebook, "keys", len(command.keys), "ATTRIBUTES", at_least=1)
     for key in command.keys:
         if key not in values:
@@ -110,7 +131,7 @@ def add_counters(
     check_count(rulebook, "deltas", len(command.deltas), "COUNTERS", at_least=1)
     values = dict(state.counters.values) if state.counters is not None else {}
     for key, delta in command.deltas.items():
-        _check_key(rulebook, "deltas", key, "COUNTER_KEY_BYTES")
+        check_key(rulebook, "deltas", key, "COUNTER_KEY_BYTES")
         values[key] = values.get(key, 0) + delta
         if not -MAX_INTEGER <= values[key] <= MAX_INTEGER:
             raise Refused(
@@ -207,13 +228,13 @@ def _told(
 
 
 def _attributes(
-    rulebook: Rulebook, state: Slice, command: SetAttributes | DeleteAttributes, actor: Actor
+    rulebook: Rulebook, state: Slice, group_id: str, if_version: int | None, actor: Actor
 ) -> tuple[Group, dict[str, str]]:
     """The group and its attributes, once the actor may change them."""
-    group = living_group(state, command.group_id)
+    group = living_group(state, group_id)
     standing = standing_of(actor, state.members.get(actor.user_id))
     rulebook.require(Operation.SET_ATTRIBUTES, group.type, standing)
-    _check_version(command.if_version, group, ErrorCode.ATTRIBUTE_CONFLICT)
+    _check_version(if_version, group, ErrorCode.ATTRIBUTE_CONFLICT)
     return group, state.attributes.values if state.attributes is not None else {}
 
 
@@ -246,7 +267,12 @@ def _with_attributes(
     )
 
 
-def _check_key(rulebook: Rulebook, field: str, key: str, limit: str) -> None:
+def check_key(rulebook: Rulebook, field: str, key: str, limit: str) -> None:
+    """Return if ``key`` can name an attribute or a counter.
+
+    Raises:
+        Refused: BAD_REQUEST or ATTRIBUTE_KEY_TOO_LONG.
+    """
     if not key:
         raise Refused(ErrorCode.BAD_REQUEST, "a key must not be empty", field=field)
     check_value(rulebook, field, key, limit, ErrorCode.ATTRIBUTE_KEY_TOO_LONG)

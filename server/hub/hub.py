@@ -20,7 +20,7 @@ from server.service.ports import Committed, DevicePresence, Heads
 class Hub:
     """All sessions of this process, and the place in the log up to which they have been told.
 
-    Implements the service's ``Publisher`` and ``Presence``. Everything here runs on the event
+    Implements the service's ``Publisher``, ``Presence`` and ``Sessions``. Everything here runs on the event
     loop and waits for nothing.
 
     Args:
@@ -261,6 +261,14 @@ class Hub:
     def sessions(self) -> list[Session]:
         """Every session of this process."""
         return [session for feed in self.rooms.feeds() for session in feed.sessions]
+
+    def sign_out(self, user_id: str) -> int:
+        """See ``Sessions.sign_out``."""
+        feed = self.rooms.feed(user_id)
+        sessions = () if feed is None else feed.sessions
+        for session in sessions:
+            session.sink.close(ConnectionRefused(CloseCode.REPLACED, "signed out by the operator"))
+        return len(sessions)
 
     # Presence.
 

@@ -315,6 +315,20 @@ class Store(Protocol):
     async def unread_applications(self, user_id: str) -> int:
         """How many wait for the user that are newer than what the user has seen."""
 
+    async def group_ids(
+        self, group_type: GroupType | None, offset: int, limit: int
+    ) -> tuple[Sequence[str], int]:
+        """Up to ``limit`` IDs of living groups of the type, after the first ``offset`` of them.
+
+        Ordered by group ID; and how many there are in all, in the same snapshot.
+        """
+
+    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """Who is muted in a living group beyond ``now_ms``, and until when; by user ID.
+
+        Its members, and those whose mute it remembers.
+        """
+
     async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
         """Up to ``limit`` living groups without a message or change of their row since then."""
 
@@ -379,6 +393,13 @@ class Presence(Protocol):
 
     def newest_participants(self, group_id: str, limit: int) -> Sequence[tuple[str, int]]:
         """Up to ``limit`` user IDs with their times of joining, newest first."""
+
+
+class Sessions(Protocol):
+    """The connections of users, to be ended."""
+
+    def sign_out(self, user_id: str) -> int:
+        """Close every connection of the user, who may come back; returns how many it were."""
 
 
 class Publisher(Protocol):

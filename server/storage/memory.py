@@ -21,6 +21,7 @@ from server.domain.model import (
     Member,
     MemberKey,
     ReadState,
+    Remembered,
     RowKey,
 )
 from server.service.outbox import Outgoing, Settled, Waiting
@@ -255,6 +256,30 @@ class MemoryStore:
             and tables.lives(group_id)
         ]
         return sorted(idle, key=lambda group_id: (tables.changed_ms[group_id], group_id))[:limit]
+
+    async def group_ids(
+        self, group_type: GroupType | None, offset: int, limit: int
+    ) -> tuple[Sequence[str], int]:
+        """See ``Store.group_ids``."""
+        rows = (version.row for version in self._check().rows.values())
+        living = sorted(
+            row.group_id
+            for row in rows
+            if isinstance(row, Group) and not row.closed_ms and group_type in (None, row.type)
+        )
+        return living[offset : offset + limit], len(living)
+
+    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """See ``Store.muted``."""
+        tables = self._check()
+        rows = (version.row for version in tables.rows.values() if tables.lives(group_id))
+        return sorted(
+            (row.user_id, row.mute_until_ms)
+            for row in rows
+            if isinstance(row, Member | Remembered)
+            and row.group_id == group_id
+            and row.mute_until_ms > now_ms
+        )
 
     async def trim(self, shard: int, before_ms: int, limit: int) -> int:
         """See ``Store.trim``."""

@@ -242,3 +242,20 @@ SELECT json_group_array(group_id) FROM (
     WHERE g.closed_ms = 0 AND g.changed_ms < ?1 AND h.last_message_ms < ?1
     ORDER BY g.changed_ms, g.group_id LIMIT ?2)
 """
+
+GROUP_IDS: Final = """
+SELECT (SELECT count(*) FROM grp WHERE closed_ms = 0 AND (?1 IS NULL OR type = ?1)), (
+    SELECT json_group_array(group_id) FROM (
+        SELECT group_id FROM grp WHERE closed_ms = 0 AND (?1 IS NULL OR type = ?1)
+        ORDER BY group_id LIMIT ?3 OFFSET ?2))
+"""
+
+_UNTIL: Final = "json_extract(body, '$.mute_until_ms')"
+MUTED: Final = f"""
+SELECT json_group_array(json_array(user_id, until)) FROM (
+    SELECT user_id, {_UNTIL} AS until FROM member
+        WHERE group_id = ?1 AND until > ?2 AND {_GROUP_LIVES}
+    UNION ALL SELECT user_id, {_UNTIL} AS until FROM detail
+        WHERE group_id = ?1 AND kind = 'remembered' AND until > ?2 AND {_GROUP_LIVES}
+    ORDER BY user_id)
+"""

@@ -47,6 +47,7 @@ _states: Final = msgspec.json.Decoder(list[_State])
 _joined: Final = msgspec.json.Decoder(list[tuple[Group, int, int, int, Member, int, int, int, int]])
 _read_states: Final = msgspec.json.Decoder(list[tuple[int, int, int, int]])
 _handlers: Final = msgspec.json.Decoder(list[tuple[str, list[str]]])
+_mutes: Final = msgspec.json.Decoder(list[tuple[str, int]])
 _pending: Final = msgspec.json.Decoder(list[tuple[str, list[Application]]])
 _applications: Final = msgspec.json.Decoder(list[Application])
 
@@ -235,6 +236,18 @@ class SqliteReads:
         """See ``Outbox.dead``."""
         (rows,) = await self._answer(sqlite_outbox.DEAD, after_id, limit)
         return sqlite_outbox.decode_outgoing(rows)
+
+    async def group_ids(
+        self, group_type: GroupType | None, offset: int, limit: int
+    ) -> tuple[Sequence[str], int]:
+        """See ``Store.group_ids``."""
+        total, group_ids = await self._answer(sqlite_queries.GROUP_IDS, group_type, offset, limit)
+        return _names.decode(group_ids), total
+
+    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """See ``Store.muted``."""
+        (rows,) = await self._answer(sqlite_queries.MUTED, group_id, now_ms)
+        return _mutes.decode(rows)
 
     async def _answer(self, query: str, *parameters: object) -> Sequence[Any]:
         """The one row that ``query`` always gives."""

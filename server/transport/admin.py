@@ -1,6 +1,7 @@
-"""The admin listener: health and readiness."""
+"""The admin listener: health and readiness, and what else is given to it."""
 
 import ssl
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -10,14 +11,19 @@ class AdminListener:
 
     ``is_ready`` is what ``/readyz`` says: 200 while the server takes connections, 503 before
     and while it drains.
+
+    Args:
+        parts: each adds its own paths.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Sequence[Callable[[web.Application], None]] = ()) -> None:
         self.is_ready = False
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(app, access_log=None)
+        for part in parts:
+            part(app)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listen; returns the port, which matters when ``port`` is 0.
@@ -26,7 +32,7 @@ class AdminListener:
             OSError: the address is not free, or not ours.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, shutdown_timeout=2)
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()
         return int(self._runner.addresses[0][1])
 

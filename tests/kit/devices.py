@@ -112,8 +112,8 @@ class World:
                 has_taken=self.executor.has_taken,
             )
         self.queries = Queries(store, self.hub, rulebook, self.executor.rows)
-        changes = Changes(self.executor, approval)
-        self.dispatcher = Dispatcher(changes, self.queries, self.clock, rulebook)
+        self.changes = Changes(self.executor, approval)
+        self.dispatcher = Dispatcher(self.changes, self.queries, self.clock, rulebook)
         self.catch_up = CatchUp(
             hub=self.hub,
             store=store,

@@ -3,7 +3,7 @@
 import msgspec
 
 from protocol.results import ApplicationStatus
-from protocol.vocabulary import Role
+from protocol.vocabulary import GroupType, Role
 from server.domain.model import (
     ApplicationKey,
     Attributes,
@@ -32,6 +32,7 @@ from tests.storage.builders import (
     entry,
     founding,
     group,
+    join,
     leave,
     log,
     member,
@@ -160,3 +161,26 @@ class HousekeepingContract:
         assert await store.idle_groups(50, 2) == ["a", "e"]
         assert await store.idle_groups(51, 9) == ["a", "b", "e", "f"]
         assert await store.idle_groups(10, 9) == []
+
+    async def test_groups_by_id_with_their_number(self, store: Store) -> None:
+        assert await store.group_ids(None, 0, 9) == ([], 0)
+        for group_id in "dbca":
+            kind = GroupType.PUBLIC if group_id in "bd" else GroupType.WORK
+            await done(store, founding(group_id, "ann", type=kind))
+        await done(store, disband("c"))
+        assert await store.group_ids(None, 0, 9) == (["a", "b", "d"], 3)
+        assert await store.group_ids(None, 1, 1) == (["b"], 3)
+        assert await store.group_ids(None, 3, 9) == ([], 3)
+        assert await store.group_ids(GroupType.PUBLIC, 1, 9) == (["d"], 2)
+        assert await store.group_ids(GroupType.COMMUNITY, 0, 9) == ([], 0)
+
+    async def test_who_is_muted_is_a_member_or_remembered(self, store: Store) -> None:
+        await done(store, founding("g", "ann"), founding("h", "ann"))
+        await done(store, join("cat", mute_until_ms=60), join("bob", mute_until_ms=50))
+        dan = Remembered(group_id="g", user_id="dan", mute_until_ms=70)
+        await done(store, write_set(puts={RememberedKey("g", "dan"): dan}))
+        assert await store.muted("g", 49) == [("bob", 50), ("cat", 60), ("dan", 70)]
+        assert await store.muted("g", 50) == [("cat", 60), ("dan", 70)]
+        assert await store.muted("h", 0) == []
+        await done(store, disband("g"))
+        assert await store.muted("g", 0) == []

@@ -1,0 +1,167 @@
+"""The HTTP side: from a request to the command's answer, always with status 200."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from protocol.codec import JSON, Malformed, OutOfBounds, ValueLimits
+from protocol.dialect import REST_PLATFORM
+from protocol.errors import Refused
+from server.domain.model import Origin
+from server.domain.rules import Rulebook
+from server.rest.codes import CallCode, CallRefused
+from server.rest.commands import COMMANDS, TABLE
+from server.rest.entrance import Entrance
+from server.rest.openapi import document
+from server.rest.registry import Absent, Call, Command
+from server.rest.shapes import Answer
+from server.service.operator import Operator
+
+log = logging.getLogger(__name__)
+
+_JSON: Final = "application/json"
+_ENCODE: Final = msgspec.json.Encoder().encode
+_SERVICES: Final = frozenset(row.service for row in TABLE.values())
+
+
+class RestApi:
+    """Answers ``POST /v4/<service>/<command>``, and ``GET /openapi.json``.
+
+    Args:
+        new_id: makes the number of a call, for the log and the header ``X-Request-Id``.
+        is_behind_proxy: a proxy names the callers' addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        operator: Operator,
+        entrance: Entrance,
+        rulebook: Rulebook,
+        new_id: Callable[[], str],
+        is_behind_proxy: bool,
+    ) -> None:
+        self._operator = operator
+        self._entrance = entrance
+        self._new_id = new_id
+        self._is_behind_proxy = is_behind_proxy
+        limits = rulebook.limits
+        self._body_bytes = limits["REST_BODY_BYTES"]
+        self._body_s = limits["REST_BODY_MS"] / 1000
+        self._answer_bytes = limits["REST_ANSWER_BYTES"]
+        self._values = ValueLimits(
+            array_items=self._body_bytes, map_keys=limits["MAP_KEYS"], nesting=limits["NESTING"] + 4
+        )
+        self._openapi = _ENCODE(document(COMMANDS))
+
+    def add_to(self, app: web.Application) -> None:
+        """Take the paths of the API."""
+        app.router.add_route("*", "/v4/{service}/{command}", self._handle)
+        app.router.add_get("/openapi.json", self._describe)
+
+    async def _describe(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._openapi, content_type=_JSON)
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        call_id = self._new_id()
+        started_s = asyncio.get_running_loop().time()
+        admin_id = ""
+        try:
+            command, origin = self._admit(request)
+            admin_id = origin.caller_id
+            answer = await self._answer(command, origin, await self._read(request))
+            body = _ENCODE(answer)
+            if len(body) > self._answer_bytes:
+                raise CallRefused.of(CallCode.ANSWER_TOO_LARGE)
+            code = answer.error_code
+        except CallRefused as refused:
+            code = refused.code
+            body = _ENCODE(failure(refused))
+        except Exception:
+            log.exception("call %s failed", call_id)
+            code = int(CallCode.INTERNAL)
+            body = _ENCODE(failure(CallRefused.of(CallCode.INTERNAL)))
+        # The address has the token in it: only what was matched of the path is written down.
+        log.info(
+            "call %s of %s/%s by %s: %d, %.0f ms",
+            call_id,
+            *(request.match_info[part][:64] for part in ("service", "command")),
+            admin_id or "nobody",
+            code,
+            (asyncio.get_running_loop().time() - started_s) * 1000,
+        )
+        return web.Response(body=body, content_type=_JSON, headers={"X-Request-Id": call_id})
+
+    def _admit(self, request: web.Request) -> tuple[Command, Origin]:
+        """The command, and who calls it.
+
+        Raises:
+            CallRefused: there is none, the caller may not, or not now.
+        """
+        service, name = request.match_info["service"], request.match_info["command"]
+        if service not in _SERVICES:
+            raise CallRefused.of(CallCode.WRONG_URL)
+        if request.method != "POST":
+            raise CallRefused.of(CallCode.HTTP_FORMAT)
+        address = peer_address(
+            request.headers, request.remote, is_behind_proxy=self._is_behind_proxy
+        )
+        admin_id = self._entrance.admit(request.query, address)
+        row = TABLE.get((service, name))
+        if row is None:
+            raise CallRefused.of(CallCode.UNKNOWN_COMMAND)
+        if isinstance(row, Absent):
+            raise CallRefused.of(row.code, row.reason)
+        self._entrance.take_turn(row.path, row.calls_per_s)
+        return row, Origin(caller_id=admin_id, platform=REST_PLATFORM, address=address)
+
+    async def _read(self, request: web.Request) -> object:
+        """The body as JSON values.
+
+        Raises:
+            CallRefused: too large, too slow, or no JSON.
+        """
+        if (request.content_length or 0) > self._body_bytes:
+            raise CallRefused.of(CallCode.HTTP_FORMAT)
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self._body_s):
+                async for chunk in request.content.iter_any():
+                    data += chunk
+                    if len(data) > self._body_bytes:
+                        raise CallRefused.of(CallCode.HTTP_FORMAT)
+        except TimeoutError:
+            raise CallRefused.of(CallCode.HTTP_FORMAT) from None
+        try:
+            return JSON.decode(bytes(data), self._values)
+        except Malformed as error:
+            raise CallRefused.of(CallCode.NOT_JSON) from error
+        except OutOfBounds as error:
+            raise CallRefused.of(CallCode.INVALID_PARAMETERS, error.message) from error
+
+    async def _answer(self, command: Command, origin: Origin, body: object) -> Answer:
+        try:
+            asked: Any = msgspec.convert(body, command.request)
+            return await command.handler(Call(self._operator, origin), asked)
+        except msgspec.ValidationError as error:
+            raise CallRefused.by_shape(error) from error
+        except Refused as refused:
+            raise CallRefused.by_rules(refused) from refused
+
+
+def failure(refused: CallRefused) -> Answer:
+    """The envelope of a refused call."""
+    return Answer(action_status="FAIL", error_code=refused.code, error_info=refused.info)
+
+
+def peer_address(headers: Mapping[str, str], peer: str | None, *, is_behind_proxy: bool) -> str:
+    """Where a call comes from: the peer, or whom the proxy names last."""
+    if is_behind_proxy:
+        named = headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        if named:
+            return named
+    return peer or ""

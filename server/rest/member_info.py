@@ -1,0 +1,55 @@
+"""A member as the dialect shows one."""
+
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from server.rest.shapes import Account, AppData, Body, app_data, seconds, until_seconds, wanted
+from server.rest.words import ROLE_WORDS
+from server.service.ports import MemberState
+
+
+class Member(Body, frozen=True, kw_only=True):
+    """A member's fields, as far as the filter asks for them. Times in Unix seconds."""
+
+    member__account: Account
+    role: str | UnsetType = UNSET
+    join_time: int | UnsetType = UNSET
+    msg_seq: int | UnsetType = UNSET
+    msg_flag: str | UnsetType = UNSET
+    last_send_msg_time: int | UnsetType = UNSET
+    name_card: str | UnsetType = UNSET
+    mute_until: int | UnsetType = UNSET
+    shut_up_until: int | UnsetType = UNSET
+    app_member_defined_data: AppData | UnsetType = UNSET
+
+
+def member_of(
+    state: MemberState, names: list[str] | None, keys: list[str] | None, now_ms: int
+) -> Member:
+    """A stored member, with the fields and custom fields that the filters let through.
+
+    An older name of a field is answered only to who asks for it.
+    """
+    member = state.member
+    until = until_seconds(member.mute_until_ms, now_ms)
+    fields = {
+        "role": ("Role", ROLE_WORDS[member.role]),
+        "join_time": ("JoinTime", seconds(member.join_time_ms)),
+        "msg_seq": ("MsgSeq", state.read_seq),
+        "msg_flag": ("MsgFlag", str(member.receive_option)),
+        "last_send_msg_time": ("LastSendMsgTime", seconds(state.last_message_time_ms)),
+        "name_card": ("NameCard", member.name_card),
+        "mute_until": ("MuteUntil", until),
+        "shut_up_until": ("ShutUpUntil", until),
+    }
+    shown: dict[str, Any] = {
+        field: value
+        for field, (name, value) in fields.items()
+        if wanted(name, names) and (names is not None or field != "shut_up_until")
+    }
+    return Member(
+        member__account=member.user_id,
+        app_member_defined_data=app_data(member.custom, keys),
+        **shown,
+    )

@@ -1,0 +1,302 @@
+"""Commands about members: bring in, remove, mute, change, look up."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from protocol.commands import UpdateMember
+from protocol.results import MemberResultKind
+from protocol.vocabulary import ReceiveOption, Role
+from server.domain.jobs import AddMembers, ExpelMembers, MuteMembers
+from server.rest.codes import CallCode, CallRefused
+from server.rest.member_info import Member, member_of
+from server.rest.registry import Call
+from server.rest.shapes import (
+    Account,
+    Answer,
+    AppData,
+    Body,
+    Flag,
+    GroupId,
+    GroupRequest,
+    Natural,
+    Uint32,
+    changes_of,
+    first_given,
+)
+from server.rest.words import ROLE_WORDS, ROLES, RoleWord
+
+
+class MemberName(Body, frozen=True, kw_only=True):
+    """A user in a list."""
+
+    member__account: Account
+
+
+class AddGroupMember(GroupRequest, frozen=True, kw_only=True):
+    """Bring users into a group; with Silence nobody is told but the operator."""
+
+    member_list: Annotated[list[MemberName], Meta(min_length=1, max_length=300)]
+    silence: Flag = 0
+
+
+class AddResult(Body, frozen=True, kw_only=True):
+    """What became of one user: 0 failed, 1 added, 2 a member already, 3 waits for consent."""
+
+    member__account: Account
+    result: Annotated[int, Meta(ge=0, le=3)]
+
+
+class AddResults(Answer, frozen=True, kw_only=True):
+    """In the order of the request."""
+
+    member_list: list[AddResult]
+
+
+RESULT_NUMBERS = {
+    MemberResultKind.FAILED: 0,
+    MemberResultKind.ADDED: 1,
+    MemberResultKind.ALREADY_MEMBER: 2,
+    MemberResultKind.PENDING: 3,
+}
+
+
+async def add_group_member(call: Call, request: AddGroupMember) -> Answer:
+    """See ``AddGroupMember``."""
+    command = AddMembers(
+        group_id=request.group_id,
+        user_ids=[member.member__account for member in request.member_list],
+        is_silent=bool(request.silence),
+    )
+    result = await call.operator.change(command, call.origin)
+    return AddResults(
+        member_list=[
+            AddResult(member__account=row.user_id, result=RESULT_NUMBERS[row.result])
+            for row in result.members
+        ]
+    )
+
+
+class DeleteGroupMember(GroupRequest, frozen=True, kw_only=True):
+    """Remove members; with Silence nobody is told but they and the operator."""
+
+    member_to_del__account: Annotated[list[Account], Meta(min_length=1, max_length=500)]
+    reason: str = ""
+    silence: Flag = 0
+
+
+async def delete_group_member(call: Call, request: DeleteGroupMember) -> Answer:
+    """See ``DeleteGroupMember``; who is no member is no error."""
+    command = ExpelMembers(
+        group_id=request.group_id,
+        user_ids=request.member_to_del__account,
+        reason=request.reason,
+        is_silent=bool(request.silence),
+    )
+    await call.operator.change(command, call.origin)
+    return Answer()
+
+
+class ForbidSendMsg(GroupRequest, frozen=True, kw_only=True):
+    """Mute members for so many seconds from now, 0 ends it; who is no member is no error."""
+
+    members__account: Annotated[list[Account], Meta(min_length=1, max_length=500)]
+    mute_time: Uint32 | None = None
+    shut_up_time: Uint32 | None = None
+
+
+async def forbid_send_msg(call: Call, request: ForbidSendMsg) -> Answer:
+    """See ``ForbidSendMsg``."""
+    mute_s = first_given(request.mute_time, request.shut_up_time)
+    if mute_s is None:
+        raise CallRefused.of(CallCode.INVALID_PARAMETERS, "MuteTime is missing - at `$.MuteTime`")
+    command = MuteMembers(
+        group_id=request.group_id, user_ids=request.members__account, mute_s=mute_s
+    )
+    await call.operator.change(command, call.origin)
+    return Answer()
+
+
+class GetMuted(GroupRequest, frozen=True, kw_only=True):
+    """Who is muted in a group, and until when in Unix seconds."""
+
+
+class MutedAccount(Body, frozen=True, kw_only=True):
+    """One user who is muted."""
+
+    member__account: Account
+    muted_until: int
+
+
+class MutedAccounts(Answer, frozen=True, kw_only=True):
+    """By user ID; those who have left are among them, as their mute goes on if they come back."""
+
+    group_id: GroupId
+    muted_account_list: list[MutedAccount]
+
+
+class ShuttedAccount(Body, frozen=True, kw_only=True):
+    """One user who is muted, by the older name."""
+
+    member__account: Account
+    shutted_until: int
+
+
+class ShuttedAccounts(Answer, frozen=True, kw_only=True):
+    """As MutedAccounts, by the older names."""
+
+    group_id: GroupId
+    shutted_uin_list: list[ShuttedAccount]
+
+
+async def get_group_muted_account(call: Call, request: GetMuted) -> Answer:
+    """See ``GetMuted``."""
+    return MutedAccounts(
+        group_id=request.group_id,
+        muted_account_list=[
+            MutedAccount(member__account=user_id, muted_until=until_s)
+            for user_id, until_s in await _muted(call, request.group_id)
+        ],
+    )
+
+
+async def get_group_shutted_uin(call: Call, request: GetMuted) -> Answer:
+    """See ``GetMuted``."""
+    return ShuttedAccounts(
+        group_id=request.group_id,
+        shutted_uin_list=[
+            ShuttedAccount(member__account=user_id, shutted_until=until_s)
+            for user_id, until_s in await _muted(call, request.group_id)
+        ],
+    )
+
+
+async def _muted(call: Call, group_id: str) -> list[tuple[str, int]]:
+    await call.operator.lists.group(group_id)
+    now_ms = call.operator.clock.now_ms()
+    return [
+        (user_id, -(-until_ms // 1000))
+        for user_id, until_ms in await call.operator.lists.muted(group_id, now_ms)
+    ]
+
+
+class GetRoles(GroupRequest, frozen=True, kw_only=True):
+    """The roles of users in a group."""
+
+    user__account: Annotated[list[Account], Meta(min_length=1, max_length=500)]
+
+
+class UserRole(Body, frozen=True, kw_only=True):
+    """One user's role."""
+
+    member__account: Account
+    role: Literal["Owner", "Admin", "Member", "NotMember"]
+
+
+class UserRoles(Answer, frozen=True, kw_only=True):
+    """In the order of the request."""
+
+    user_id_list: list[UserRole]
+
+
+async def get_role_in_group(call: Call, request: GetRoles) -> Answer:
+    """See ``GetRoles``."""
+    group = await call.operator.lists.group(request.group_id)
+    if not call.operator.rulebook.traits[group.type].stores_members:
+        raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
+    roles = await call.operator.lists.roles(request.group_id, request.user__account)
+    return UserRoles(
+        user_id_list=[
+            UserRole(
+                member__account=user_id,
+                role=ROLE_WORDS[roles[user_id]] if user_id in roles else "NotMember",
+            )
+            for user_id in request.user__account
+        ]
+    )
+
+
+class GetMemberInfo(GroupRequest, frozen=True, kw_only=True):
+    """A group's members by user ID, page by page: by Offset, of a Community by Next."""
+
+    member_info_filter: list[str] | None = None
+    member_role_filter: list[RoleWord] | None = None
+    app_defined_data_filter__group_member: list[str] | None = None
+    limit: Annotated[int, Meta(ge=1, le=6_000)] = 100
+    offset: Natural = 0
+    next: str | None = None
+
+
+class MemberInfos(Answer, frozen=True, kw_only=True):
+    """A page, and how many members the group has; Next is there when more come by Next."""
+
+    member_num: int
+    member_list: list[Member]
+    next: str | UnsetType = UNSET
+
+
+async def get_group_member_info(call: Call, request: GetMemberInfo) -> Answer:
+    """See ``GetMemberInfo``."""
+    lists = call.operator.lists
+    group = await lists.group(request.group_id)
+    words = request.member_role_filter
+    roles = set(Role) if not words else {ROLES[word] for word in words}
+    by_next = request.next is not None
+    if by_next:
+        states = await lists.members_after(group.group_id, roles, request.next or "", request.limit)
+    else:
+        states = await lists.members(group.group_id, roles, request.offset, request.limit)
+    more = by_next and len(states) == request.limit
+    now_ms = call.operator.clock.now_ms()
+    return MemberInfos(
+        member_num=group.member_count,
+        member_list=[
+            member_of(
+                state,
+                request.member_info_filter,
+                request.app_defined_data_filter__group_member,
+                now_ms,
+            )
+            for state in states
+        ],
+        next=(states[-1].member.user_id if more else "") if by_next else UNSET,
+    )
+
+
+class ModifyMember(GroupRequest, frozen=True, kw_only=True):
+    """Change a member; a custom field with an empty Value is deleted."""
+
+    member__account: Account
+    role: Literal["Admin", "Member"] | None = None
+    msg_flag: ReceiveOption | None = None
+    name_card: str | None = None
+    app_member_defined_data: AppData | None = None
+    mute_time: Uint32 | None = None
+    shut_up_time: Uint32 | None = None
+
+
+async def modify_group_member_info(call: Call, request: ModifyMember) -> Answer:
+    """See ``ModifyMember``.
+
+    The receive option is the member's own: it is set in the member's name, after the rest.
+    """
+    group = await call.operator.lists.group(request.group_id)
+    if not call.operator.rulebook.traits[group.type].stores_members:
+        raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
+    command = UpdateMember(
+        group_id=request.group_id,
+        user_id=request.member__account,
+        role=None if request.role is None else ROLES[request.role],
+        name_card=request.name_card,
+        mute_s=first_given(request.mute_time, request.shut_up_time),
+        custom=changes_of(request.app_member_defined_data),
+    )
+    await call.operator.change(command, call.origin)
+    if request.msg_flag is not None:
+        own = UpdateMember(
+            group_id=request.group_id,
+            user_id=request.member__account,
+            receive_option=request.msg_flag,
+        )
+        await call.operator.change(own, call.origin, as_user_id=request.member__account)
+    return Answer()

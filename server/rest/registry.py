@@ -1,0 +1,73 @@
+"""Every command: its place, its shapes, what answers it, and the example that the original shows.
+
+The one source of the routes, of the README's table and of the OpenAPI document.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from server.domain.model import Origin
+from server.rest.codes import CallCode
+from server.rest.shapes import Answer, Request
+from server.service.operator import Operator
+
+GROUPS: Final = "group_open_http_svc"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """Who calls, and what a handler works with."""
+
+    operator: Operator
+    origin: Origin
+
+
+Handler = Callable[[Call, Any], Awaitable[Answer]]
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One row.
+
+    ``request`` is decoded from the body and given to ``handler``; ``example`` is the documented
+    request, which a test sends. ``differs`` says in words what is not as in the original.
+    ``calls_per_s`` replaces REST_CALLS_PER_S where the original allows fewer.
+    """
+
+    service: str = GROUPS
+    name: str
+    request: type[Request]
+    answer: type[Answer]
+    handler: Handler
+    example: Mapping[str, Any]
+    differs: str = ""
+    calls_per_s: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is called."""
+        return f"/v4/{self.service}/{self.name}"
+
+
+class Absent(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of the original that this server does not have, why, and what it answers."""
+
+    service: str = GROUPS
+    name: str
+    reason: str
+    code: CallCode = CallCode.NOT_OFFERED
+
+
+Row = Command | Absent
+
+
+def by_place(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
+    """Rows by service and name.
+
+    Raises:
+        ValueError: two rows have the same place.
+    """
+    table = {(row.service, row.name): row for row in rows}
+    if len(table) != len(rows):
+        raise ValueError("a command is there twice")
+    return table

@@ -1,0 +1,120 @@
+"""What only an operator asks for: whole lists, by offset, of any group and any user."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from protocol.errors import ErrorCode, Refused
+from protocol.vocabulary import GroupType, Role
+from server.domain.model import Group, GroupKey, KnownUser, KnownUserKey, RowKey
+from server.domain.rules import Rulebook
+from server.service.access import living
+from server.service.ports import (
+    GroupHead,
+    JoinedRow,
+    MemberState,
+    OutcomeUnknown,
+    Presence,
+    Store,
+    Unavailable,
+)
+
+_PAGE: Final = 1_000
+
+_T = TypeVar("_T")
+
+
+async def asked(question: Awaitable[_T]) -> _T:
+    """The store's answer.
+
+    Raises:
+        Refused: UNAVAILABLE, it cannot answer now.
+    """
+    try:
+        return await question
+    except (Unavailable, OutcomeUnknown) as error:
+        raise Refused(ErrorCode.UNAVAILABLE) from error
+
+
+class OperatorQueries:
+    """Answers from committed state, to an app_admin, who may see everything.
+
+    Raises:
+        Refused: from every method: UNAVAILABLE when the store cannot answer now.
+    """
+
+    def __init__(self, store: Store, presence: Presence, rulebook: Rulebook) -> None:
+        self._store = store
+        self.presence = presence
+        self._rulebook = rulebook
+
+    async def group(self, group_id: str) -> Group:
+        """The living group.
+
+        Raises:
+            Refused: GROUP_NOT_FOUND.
+        """
+        key = GroupKey(group_id)
+        rows = await asked(self._store.load([key]))
+        return living(rows[key].row, group_id)
+
+    async def head(self, group_id: str) -> GroupHead:
+        """Where the group's log ends and what is kept of it."""
+        return (await asked(self._store.group_heads([group_id])))[group_id]
+
+    async def group_ids(
+        self, group_type: GroupType | None, offset: int, limit: int
+    ) -> tuple[Sequence[str], int]:
+        """Up to ``limit`` living groups by ID from ``offset`` on, and how many there are."""
+        return await asked(self._store.group_ids(group_type, offset, limit))
+
+    async def joined(self, user_id: str, group_type: GroupType | None) -> Sequence[JoinedRow]:
+        """All groups of which the user is a stored member, in the order of joining."""
+        rows: list[JoinedRow] = []
+        while True:
+            after = rows[-1].state.joined_position if rows else 0
+            page = await asked(self._store.groups_of(user_id, after, _PAGE, group_type))
+            rows += page
+            if len(page) < _PAGE:
+                return rows
+
+    async def members(
+        self, group_id: str, roles: set[Role], offset: int, limit: int
+    ) -> Sequence[MemberState]:
+        """Up to ``limit`` stored members by user ID from ``offset`` on."""
+        found: list[MemberState] = []
+        while len(found) < offset + limit:
+            after = found[-1].member.user_id if found else ""
+            most = min(_PAGE, offset + limit - len(found))
+            page = await asked(self._store.members(group_id, after, most, roles))
+            found += page
+            if len(page) < most:
+                break
+        return found[offset:]
+
+    async def members_after(
+        self, group_id: str, roles: set[Role], after_user_id: str, limit: int
+    ) -> Sequence[MemberState]:
+        """Up to ``limit`` stored members with user IDs above the given."""
+        return await asked(self._store.members(group_id, after_user_id, limit, roles))
+
+    async def roles(self, group_id: str, user_ids: Sequence[str]) -> Mapping[str, Role]:
+        """The roles of those of the users who are stored members."""
+        states = await asked(self._store.member_states(group_id, user_ids))
+        return {user_id: state.member.role for user_id, state in states.items()}
+
+    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """Who is muted in the group, with the end of it in Unix milliseconds; by user ID.
+
+        Those who have left are among them: their mute goes on if they come back.
+        """
+        return await asked(self._store.muted(group_id, now_ms))
+
+    async def known(self, user_ids: Sequence[str]) -> Mapping[str, bool]:
+        """Which of the users are known; all of them where nobody has to be."""
+        if not self._rulebook.requires_known_users:
+            return dict.fromkeys(user_ids, True)
+        keys: list[RowKey] = [KnownUserKey(user_id) for user_id in user_ids]
+        rows = await asked(self._store.load(keys))
+        return {
+            user_id: isinstance(rows[KnownUserKey(user_id)].row, KnownUser) for user_id in user_ids
+        }
