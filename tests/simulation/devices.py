@@ -81,6 +81,7 @@ class SdkDevice:
 
     Attributes:
         cursor: what the application has kept.
+        is_gone: it never comes back.
         ended: why the client gave up by itself: the close code, or None.
     """
 
@@ -103,6 +104,7 @@ class SdkDevice:
         self.cursor: str | None = None
         self.ended: int | None = None
         self.is_running = False
+        self.is_gone = False
         self.think_s = 0.0
         self.runs: list[RunRecord] = []
         self.connections: list[ConnectionRecord] = []

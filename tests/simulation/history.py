@@ -114,7 +114,8 @@ class History:
             link.client.unstall()
         for device in scene.devices:
             device.think_s = 0.0
-            if not device.is_running and device.ended != CloseCode.REPLACED:
+            is_away = device.is_gone or device.ended == CloseCode.REPLACED
+            if not device.is_running and not is_away:
                 device.start(device.cursor)
         for raw_device in scene.raw_devices:
             raw_device.settle()
@@ -140,7 +141,8 @@ class History:
     def _unwell(self) -> Iterator[str]:
         """What is not yet as it shall be; who is not up to date is asked for a sign."""
         scene = self.scene
-        if not scene.host.is_up:
+        node = scene.host.node
+        if node is None:
             yield "no server"
             return
         waiting = [call for call in self._calls if not call.done()]
@@ -163,6 +165,11 @@ class History:
             elif raw_device.cursor != here:
                 raw_device.ask(Request(id=self._request_id(), method="list_devices"))
                 yield f"{raw_device.label} is at {raw_device.cursor}, not {here}"
+
+        open_count = sum(device.is_open for device in scene.raw_devices)
+        open_count += len(scene.running())
+        if node.listener.connection_count != open_count:
+            yield f"the server keeps {node.listener.connection_count} connections of {open_count}"
 
     async def _end(self) -> None:
         scene = self.scene

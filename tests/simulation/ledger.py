@@ -5,7 +5,7 @@ to both, and what follows has another epoch.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ class Ledger:
     Args:
         before: the history that it has a part in common with, and ``forked_at`` up to where.
         applied: what had taken effect by then; not all of it takes a position.
+        terms: those that had begun by then.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Ledger:
         before: "Ledger | None" = None,
         forked_at: int = 0,
         applied: Mapping[RequestKey, list[Applied]] = MappingProxyType({}),
+        terms: Collection[str] = (),
     ) -> None:
+        self.terms = terms
         self.before = before
         self.forked_at = forked_at
         self.log: list[Committed] = []
@@ -121,7 +124,8 @@ class Disk:
         tables, ledger, position, applied = self._copy
         self.tables = copy.deepcopy(tables)
         self._trace.note("restore", position, f"loses {self.ledger.position - position}")
-        self.ledger = Ledger(ledger, position, applied)
+        terms = [name for name, _ in tables.terms]
+        self.ledger = Ledger(ledger, position, applied, terms)
 
     def open(self) -> MemoryStore:
         """A store on the tables, as a new process opens it."""

@@ -125,6 +125,15 @@ def _twin_device(scene: Scene) -> None:
     scene.add_device(of.user_id, of.device_id).start(of.cursor)
 
 
+def _vanish(scene: Scene) -> None:
+    """A device falls into the sea: nobody is told, and it never comes back."""
+    running = scene.running()
+    if len(running) > 1:
+        device = scene.random.choice(running)
+        device.is_gone = True
+        scene.network.end_process(device.kill(), is_told=False)
+
+
 MISHAPS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "cut": _cut,
     "cut all": _cut_all,
@@ -143,4 +152,5 @@ MISHAPS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "slow app": _slow_app,
     "new device": _new_device,
     "twin device": _twin_device,
+    "vanish": _vanish,
 }

@@ -253,8 +253,9 @@ class Oracle:
         then, now = self._ledgers[term], self._ledgers[record.epoch]
         match record.reason:
             case ResetReason.UNKNOWN_CURSOR:
-                # A term that the restored copy has not seen begin is not known to it.
-                if now is then or (position < now.forked_at and now.has_in_common(then, position)):
+                # A term that had not begun when the copy was made is not known to it.
+                is_told_of = now is then or term in now.terms
+                if is_told_of and now.has_in_common(then, position):
                     yield f"{cursor} is known"
             case ResetReason.EXPIRED:
                 if position >= floor:

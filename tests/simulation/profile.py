@@ -18,7 +18,7 @@ FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "copies": ("backup", "backup", "restore", "crash"),
     "clock": ("clock",),
     "applications": ("app restart", "app restart", "old cursor", "slow app"),
-    "devices": ("new device", "twin device", "app restart"),
+    "devices": ("new device", "twin device", "app restart", "vanish"),
 }
 """Families of faults; a history has a few of them."""
 

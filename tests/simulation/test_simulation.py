@@ -35,7 +35,7 @@ def test_no_history_breaks_a_promise_and_every_fault_happens() -> None:
 
 
 def test_the_same_seeds_are_the_same_histories_in_every_process() -> None:
-    few = ("--first", "100001", "--histories", "24")
+    few = ("--first", "100001", "--histories", "60")
     alone, together = simulate(*few, "--jobs", "1"), simulate(*few, "--jobs", "3")
     digests = [re.search(r"digest (\w+)", done.stdout) for done in (alone, together)]
     assert digests[0] is not None, alone.stderr

@@ -61,18 +61,16 @@ _MOST_TURNS: Final = 200_000
 
 
 class _Task(asyncio.Task[Any]):
-    """A task whose place in a set does not depend on its address."""
-
-    _numbers = itertools.count()
+    """A task whose place in a set does not depend on its address, nor on earlier loops."""
 
     def __init__(
         self,
         coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
         *,
-        loop: asyncio.AbstractEventLoop,
+        loop: "VirtualLoop",
         context: Context | None,
     ) -> None:
-        self._number = next(self._numbers)
+        self._number = next(loop.task_numbers)
         super().__init__(coro, loop=loop, context=context)
 
     def __hash__(self) -> int:
@@ -117,6 +115,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._selector = _NoSelector(self)
         self.network: Any = None
         self.errors: list[str] = []
+        self.task_numbers = itertools.count()
         self.set_exception_handler(self._note_error)
         self.set_task_factory(_make_task)
 
@@ -163,6 +162,7 @@ def _make_task(
     coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
     context: Context | None = None,
 ) -> "asyncio.Task[Any]":
+    assert isinstance(loop, VirtualLoop)
     task = _Task(coro, loop=loop, context=context)
     process = PROCESS.get()
     if process is not None:
