@@ -14,6 +14,7 @@ from typing import Final
 from protocol.limits import LIMITS
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
+from server.hub.comings import announce_devices
 from server.hub.hub import Hub
 from server.service.announcements import Announcements
 from server.service.approval import Approval
@@ -71,6 +72,7 @@ class Node:
         announcements = None
         if webhooks is not None:
             announcements = Announcements(webhooks.wanted, tokens, webhooks.deliveries)
+            announce_devices(self.hub, announcements, clock)
         self._executor = Executor(
             store=store,
             publisher=self.hub,

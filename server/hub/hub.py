@@ -12,7 +12,7 @@ from protocol.vocabulary import EventKind, Notice, ReceiveOption
 from server.domain.rules import Rulebook
 from server.hub.cursors import cursor_text
 from server.hub.rooms import Feed, Rooms
-from server.hub.session import Mode, Session
+from server.hub.session import Mode, Parting, Session
 from server.hub.wire import event_frame
 from server.service.ports import Committed, DevicePresence, Heads
 
@@ -29,6 +29,9 @@ class Hub:
     Attributes:
         on_parted: called with a user and a group without stored membership when the user's last
             connection is gone (``groups.md`` section 1: a dropped connection leaves).
+        on_came: called with a session that was added, and those that had to go for it; its own
+            older connection is not among them. None where nobody wants to know.
+        on_gone: called with a session that ended by itself, and how.
     """
 
     def __init__(self, heads: Heads, rulebook: Rulebook) -> None:
@@ -43,6 +46,8 @@ class Hub:
         self.position = heads.position
         self.rooms = Rooms()
         self.on_parted: Callable[[str, str], None] = lambda _user_id, _group_id: None
+        self.on_came: Callable[[Session, Sequence[Session]], None] | None = None
+        self.on_gone: Callable[[Session, Parting], None] | None = None
         self.dropped_unstored = 0
 
     @property
@@ -187,7 +192,8 @@ class Hub:
         """A device has said hello: it replaces its own older connection, and one too many goes."""
         feed = self.rooms.open(session.user_id)
         feed.add(session)
-        for other in self._replaced_by(session, feed):
+        replaced = self._replaced_by(session, feed)
+        for other in replaced:
             self._let_go(feed, other)
             same = other.device_id == session.device_id
             other.sink.close(
@@ -196,6 +202,9 @@ class Hub:
                     "the same device connected again" if same else "too many devices of this user",
                 )
             )
+        if self.on_came is not None:
+            others = [other for other in replaced if other.device_id != session.device_id]
+            self.on_came(session, others)
         return feed
 
     def _replaced_by(self, session: Session, feed: Feed) -> list[Session]:
@@ -219,13 +228,15 @@ class Hub:
                 replaced += rest[: max(0, len(rest) - most)]
         return replaced
 
-    def remove(self, session: Session) -> None:
-        """The connection is gone. May be called more than once."""
+    def remove(self, session: Session, parting: Parting = Parting.LOST) -> None:
+        """The connection is gone. May be called more than once; the first time says how."""
         feed = self.rooms.feed(session.user_id)
         if session.mode is Mode.GONE or feed is None:
             session.mode = Mode.GONE
             return
         self._let_go(feed, session)
+        if self.on_gone is not None:
+            self.on_gone(session, parting)
         if feed.sessions:
             return
         parted = tuple(feed.participates_since_ms)

@@ -33,6 +33,14 @@ _GONE: Final = Mode.GONE
 """Looking a member up at its class costs more than all else that ``flush`` does."""
 
 
+class Parting(enum.Enum):
+    """How a connection ended."""
+
+    LOGOUT = "the client closed it"
+    LOST = "it broke, or was ended by the server"
+    SILENT = "the client was not heard of for too long, or took nothing"
+
+
 class Session:
     """What the hub keeps of a connection; small, since there are many.
 
@@ -46,6 +54,7 @@ class Session:
         "_held_bytes",
         "_pending",
         "_writable",
+        "address",
         "codec",
         "connected_ms",
         "device_id",
@@ -72,7 +81,9 @@ class Session:
         connected_ms: int,
         codec: Codec,
         sink: Sink,
+        address: str = "",
     ) -> None:
+        self.address = address
         self.session_id = session_id
         self.user_id = user_id
         self.device_id = device_id

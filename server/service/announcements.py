@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from protocol import callbacks
 from protocol.callbacks import CallbackRequest
@@ -88,28 +89,26 @@ class Announcements:
             request = unsent(command, actor, origin, group, refusal, now_ms)
             self._say(request, group.group_id, origin, now_ms)
 
-    def device_changed(
-        self,
-        action: str,
-        reason: str,
-        origin: Origin,
-        now_ms: int,
-        kicked_platforms: Sequence[str] = (),
-    ) -> None:
-        """A device of ``origin``'s user came or went (``protocol.callbacks.StateChange``)."""
-        if _STATE not in self._wanted:
-            return
-        kicked = [
-            callbacks.KickedDevice(_STATE_PLATFORMS.get(word := platform_word(platform), word))
-            for platform in kicked_platforms
-        ]
-        request = callbacks.StateChange(
-            event_time=str(now_ms),
-            info=callbacks.StateInfo(action, origin.caller_id, reason),
-            **({"kicked": kicked} if kicked else {}),
+    def device_came(self, origin: Origin, kicked_platforms: Sequence[str], now_ms: int) -> None:
+        """A device of ``origin``'s user has logged in; others had to go for it."""
+        words = [platform_word(platform) for platform in kicked_platforms]
+        kicked = [callbacks.KickedDevice(_STATE_PLATFORMS.get(word, word)) for word in words]
+        info = callbacks.StateInfo("Login", origin.caller_id, "Register")
+        self._say_state(
+            callbacks.StateChange(event_time=str(now_ms), info=info, kicked=kicked or UNSET),
+            origin,
+            now_ms,
         )
-        # No group's ID begins with a line feed.
-        self._say(request, f"\n{origin.caller_id}", origin, now_ms)
+
+    def device_went(self, origin: Origin, action: str, reason: str, now_ms: int) -> None:
+        """A device of ``origin``'s user is gone (``protocol.callbacks.StateChange``)."""
+        info = callbacks.StateInfo(action, origin.caller_id, reason)
+        self._say_state(callbacks.StateChange(event_time=str(now_ms), info=info), origin, now_ms)
+
+    def _say_state(self, request: CallbackRequest, origin: Origin, now_ms: int) -> None:
+        if _STATE in self._wanted:
+            # No group's ID begins with a line feed.
+            self._say(request, f"\n{origin.caller_id}", origin, now_ms)
 
     def _say(self, request: CallbackRequest, stream: str, origin: Origin, now_ms: int) -> None:
         self._outlet.say(_item(request, f"{self._tokens.token()}-1", stream, origin, now_ms))

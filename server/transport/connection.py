@@ -14,7 +14,7 @@ from websockets.protocol import State
 
 from protocol import codec as codecs
 from protocol.errors import CloseCode, ConnectionRefused
-from server.hub.session import Session
+from server.hub.session import Parting, Session
 from server.transport.admission import Arrival
 from server.transport.conversation import Talk
 from server.transport.frames import Kind, frame_at, pong
@@ -197,7 +197,8 @@ class Connection(asyncio.Protocol):
             self._send_protocol_data(ws)
         self._phase = Phase.CLOSING
         if (session := self.session) is not None:
-            self._listener.hub.remove(session)
+            is_silent = why.code is CloseCode.TOO_SLOW
+            self._listener.hub.remove(session, Parting.SILENT if is_silent else Parting.LOST)
         if ws.state is State.CONNECTING:
             self._transport.abort()
             return
@@ -236,6 +237,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it at once; the peer is not there."""
+        if (session := self.session) is not None:
+            self._listener.hub.remove(session, Parting.SILENT)
         self._transport.abort()
 
     # The way in.
@@ -395,7 +398,10 @@ class Connection(asyncio.Protocol):
                 self._end_of_data()
                 self._arm(self._listener.limits["CLOSE_MS"], self._transport.abort)
                 if (session := self.session) is not None:
-                    self._listener.hub.remove(session)
+                    was_closed = ws.close_rcvd is not None
+                    self._listener.hub.remove(
+                        session, Parting.LOGOUT if was_closed else Parting.LOST
+                    )
 
     def _end_of_data(self) -> None:
         """Nothing more will be written; TLS cannot close one direction alone."""

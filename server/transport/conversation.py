@@ -110,11 +110,12 @@ class Conversation:
             connected_ms=listener.clock.now_ms(),
             codec=self._codec,
             sink=self._sink,
+            address=self._sink.address,
         )
         reader = Reader(identity.user_id, identity.is_app_admin, session.session_id)
         gate = listener.gates.open(identity.user_id, listener.clock.monotonic_s())
         origin = Origin(
-            caller_id=identity.user_id, platform=session.platform, address=self._sink.address
+            caller_id=identity.user_id, platform=session.platform, address=session.address
         )
         self._caller = Caller(reader, gate, self._reply, origin)
         self.session = session

@@ -23,6 +23,7 @@ from protocol.limits import LIMITS, default_limits
 from protocol.results import ErrorBody
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
+from server.hub.comings import announce_devices
 from server.hub.hub import Hub
 from server.hub.session import Mode, Session
 from server.hub.wire import framed
@@ -83,6 +84,10 @@ class World:
         self.hub = Hub(heads, rulebook)
         self.fatal = 0
         self.deliveries = None if receiver is None else self._deliveries(receiver)
+        announcements = None
+        if self.deliveries is not None:
+            announcements = Announcements(callbacks, self.tokens, self.deliveries)
+            announce_devices(self.hub, announcements, self.clock)
         self.executor = Executor(
             store=store,
             publisher=self.hub,
@@ -92,9 +97,7 @@ class World:
             rulebook=rulebook,
             is_only_writer=is_only_writer,
             on_fatal=self._fail,
-            announcements=None
-            if self.deliveries is None
-            else Announcements(callbacks, self.tokens, self.deliveries),
+            announcements=announcements,
             shard=SHARD,
         )
         approval = None
@@ -151,10 +154,11 @@ class World:
         """Return when all is told outside that can be told now."""
         assert self.deliveries is not None
         await self.settle()
-        told = -1
-        while told != (told := self.deliveries.delivered + self.deliveries.failed):
+        while True:
             await self.deliveries.turn()
             await until(lambda: self.deliveries is not None and self.deliveries.is_resting)
+            if not self.deliveries._ready or self.deliveries._breaker.is_open:
+                return
 
     def connect(
         self,

@@ -68,6 +68,7 @@ class ScriptedReceiver:
         """Answer the one of those that are held which says ``text``."""
         for call, future in self._held:
             if text_of(call) == text and not future.done():
+                self._held = [one for one in self._held if one[1] is not future]
                 if isinstance(answer, Answer):
                     future.set_result(answer)
                 else:

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from protocol.callbacks import CALLBACKS, OFFERED, CallbackKind
+from server.hub.session import Parting
 from server.service.outbox import Outbox
 from server.service.ports import Store
-from tests.kit.devices import ADMIN, World, body, world_on
+from tests.kit.devices import ADMIN, World, body, rulebook_with, world_on
 from tests.kit.fakes import NOON_MS
 from tests.kit.receivers import ScriptedReceiver
 
 NOW = str(NOON_MS)
 BEFORE = {name for name, spec in CALLBACKS.items() if spec.kind is CallbackKind.BEFORE}
+STATE = "State.StateChange"
 
 
 def account(*user_ids: str) -> list[dict[str, str]]:
@@ -23,9 +25,9 @@ def group_callback(name: str, **fields: object) -> dict[str, object]:
 
 
 async def told(world: World, receiver: ScriptedReceiver) -> list[dict[str, Any]]:
-    """What was told since the last time, without what was asked; not told again."""
+    """What was told since the last time, without what was asked and whose devices came."""
     await world.deliver()
-    bodies = [one for one in receiver.bodies if one["CallbackCommand"] not in BEFORE]
+    bodies = [one for one in receiver.bodies if one["CallbackCommand"] not in BEFORE | {STATE}]
     receiver.calls.clear()
     return bodies
 
@@ -237,6 +239,53 @@ class TestFields:
         assert failed["From_Account"] == "bob"
         assert failed["ErrorCode"] == refusal.code
         assert failed["ErrorInfo"] == refusal.message
+
+
+class TestDevices:
+    async def states(self, world: World, receiver: ScriptedReceiver) -> list[dict[str, Any]]:
+        await world.deliver()
+        bodies = receiver.told(STATE)
+        receiver.calls.clear()
+        return bodies
+
+    def state(self, action: str, reason: str, **fields: object) -> dict[str, object]:
+        info = {"Action": action, "To_Account": "alice", "Reason": reason}
+        return {"CallbackCommand": STATE, "EventTime": NOW, "Info": info, **fields}
+
+    async def test_a_device_comes_and_its_connection_breaks(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        phone = world.connect("alice", platform="ios")
+        await world.deliver()
+        (call,) = receiver.calls
+        assert (call.platform, call.address) == ("IOS", "192.0.2.1")
+        assert await self.states(world, receiver) == [self.state("Login", "Register")]
+        phone.drop()
+        assert await self.states(world, receiver) == [self.state("Disconnect", "LinkClose")]
+
+    async def test_how_it_ends_is_told(self, world: World, receiver: ScriptedReceiver) -> None:
+        for parting, words in (
+            (Parting.LOGOUT, ("Logout", "Unregister")),
+            (Parting.SILENT, ("Disconnect", "TimeOut")),
+        ):
+            phone = await world.online("alice")
+            await self.states(world, receiver)
+            world.hub.remove(phone.session, parting)
+            phone.drop()
+            assert await self.states(world, receiver) == [self.state(*words)]
+
+    async def test_one_that_had_to_go_is_told_of_by_the_login_of_the_other(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        rules = rulebook_with({"DEVICES_PER_USER": 1})
+        async with world_on(store, rules, receiver=receiver) as world:
+            world.connect("alice", "d1", platform="iOS")
+            world.connect("alice", "d1", platform="iOS")
+            assert await self.states(world, receiver) == [self.state("Login", "Register")] * 2
+            world.connect("alice", "d2", platform="web")
+            assert await self.states(world, receiver) == [
+                self.state("Login", "Register", KickedDevice=[{"Platform": "IOS"}])
+            ]
 
 
 class TestWhoPays:

@@ -1,0 +1,371 @@
+"""How the outbox is told: at least once, each group in order, and nobody pays for another."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from protocol.limits import default_limits
+from server.service.outbox import Outbox, OutboxItem
+from server.service.ports import Store, Unavailable, WriteSet
+from server.webhooks.deliveries import Deliveries
+from server.webhooks.receiver import Answer, Call
+from tests.kit.fakes import FakeClock, HookedStore, until
+from tests.kit.receivers import DOWN, OK, ScriptedReceiver, text_of
+
+EVERYTHING = 1_000_000
+
+
+def item(text: str, stream: str = "g") -> OutboxItem:
+    name = "Group.CallbackAfterGroupFull"
+    return OutboxItem(
+        delivery_id=f"id-{text}",
+        name=name,
+        stream=stream,
+        time_ms=1,
+        body=f'{{"CallbackCommand":"{name}","Name":"{text}"}}'.encode(),
+    )
+
+
+class Rig:
+    """Deliveries on a store, moved by hand."""
+
+    def __init__(
+        self, store: Store, receiver: ScriptedReceiver, limits: Mapping[str, int], clock: FakeClock
+    ) -> None:
+        self.store = store
+        self.outbox = cast(Outbox, store)
+        self.receiver = receiver
+        self.clock = clock
+        self.deliveries = Deliveries(
+            outbox=self.outbox,
+            receiver=receiver,
+            clock=clock,
+            limits=default_limits() | dict(limits),
+            jitter=lambda: 1.0,
+        )
+
+    async def commit(self, *items: OutboxItem) -> None:
+        await self.store.commit(0, [WriteSet(time_ms=1, outbox=items)])
+        self.deliveries.committed()
+
+    async def turn(self) -> float:
+        """One turn, up to where everything rests or is held."""
+        pause_s = await self.deliveries.turn()
+        await until(lambda: self.deliveries.is_resting or self.receiver.held)
+        return pause_s
+
+    async def work(self) -> None:
+        """Turns, until nothing more is told by itself."""
+        await self.turn()
+        while self.deliveries._ready and not self.deliveries._breaker.wait_s():
+            await self.turn()
+
+    async def later(self, ms: int) -> None:
+        self.clock.advance(ms)
+        await self.work()
+
+    @property
+    def told(self) -> list[str]:
+        """What was told, with the number of the attempt."""
+        return [f"{text_of(call)}{call.attempt}" for call in self.receiver.calls]
+
+    async def waiting(self) -> int:
+        return len(await self.outbox.waiting(0, EVERYTHING))
+
+    async def dead(self) -> list[tuple[str, int, str]]:
+        rows = await self.outbox.dead(0, EVERYTHING)
+        return [(row.item.delivery_id, row.attempts, row.failure) for row in rows]
+
+
+@asynccontextmanager
+async def rig_on(
+    store: Store,
+    receiver: ScriptedReceiver,
+    clock: FakeClock | None = None,
+    **limits: int,
+) -> AsyncIterator[Rig]:
+    rig = Rig(store, receiver, limits, clock or FakeClock())
+    try:
+        yield rig
+    finally:
+        await rig.deliveries.stop()
+
+
+class TestTelling:
+    async def test_what_is_told_is_gone(self, store: Store, receiver: ScriptedReceiver) -> None:
+        async with rig_on(store, receiver) as rig:
+            await rig.commit(item("a"), item("b"), item("c", "h"))
+            await rig.work()
+            assert sorted(rig.told) == ["a1", "b1", "c1"]
+            assert [call.delivery_id for call in receiver.calls if call.delivery_id == "id-a"]
+            assert await rig.waiting() == 0
+            assert (rig.deliveries.delivered, rig.deliveries.waiting) == (3, 0)
+
+    async def test_a_group_is_told_in_order_one_after_the_other(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.extend([receiver.hold] * 4)
+            await rig.commit(item("a"), item("b"), item("x", "h"), item("y", "h"))
+            await rig.turn()
+            await until(lambda: len(receiver.held) == 2)
+            assert sorted(receiver.held) == ["a", "x"], "the first of each, and no other"
+            receiver.answer("x")
+            await until(lambda: "y" in receiver.held)
+            receiver.answer("y")
+            receiver.answer("a")
+            await until(lambda: receiver.held == ["b"])
+            receiver.answer("b")
+            await rig.work()
+            assert await rig.waiting() == 0
+
+    async def test_no_more_than_so_many_at_once(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver, WEBHOOK_CONNECTIONS=3) as rig:
+            receiver.script.extend([receiver.hold] * 10)
+            await rig.commit(*(item(f"m{number}", f"g{number}") for number in range(10)))
+            await rig.turn()
+            await until(lambda: len(receiver.held) == 3)
+            for number in range(10):
+                await until(lambda: receiver.held)
+                assert len(receiver.held) <= 3
+                receiver.answer(receiver.held[0])
+                await until(lambda n=number: rig.deliveries.delivered == n + 1)  # type: ignore[misc]
+                await rig.deliveries.turn()
+            assert sorted(rig.told) == [f"m{number}1" for number in range(10)]
+
+    async def test_a_long_group_does_not_keep_the_others_waiting(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver, WEBHOOK_CONNECTIONS=1) as rig:
+            await rig.commit(*(item(f"m{number:03}") for number in range(100)), item("x", "h"))
+            await rig.work()
+            assert 30 < rig.told.index("x1") < 40
+            rest = [text for text in rig.told if text != "x1"]
+            assert rest == [f"m{number:03}1" for number in range(100)]
+
+    async def test_what_comes_while_others_are_told_is_told_too(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.append(receiver.hold)
+            await rig.commit(item("a"))
+            await rig.turn()
+            await rig.commit(item("b"))
+            await rig.turn()
+            receiver.answer("a")
+            await rig.work()
+            assert rig.told == ["a1", "b1"]
+
+
+FAILURES = {"down": DOWN, "500": Answer(500, b""), "302": Answer(302, b""), "404": Answer(404, b"")}
+
+
+class TestFailing:
+    @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+    async def test_it_is_tried_again_after_longer_and_longer_times(
+        self, store: Store, receiver: ScriptedReceiver, failure: Answer
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.extend([failure] * 3)
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+            for pause_ms in (1_000, 2_000, 4_000):
+                count = len(rig.told)
+                await rig.later(pause_ms - 1)
+                assert len(rig.told) == count, "not before its time"
+                await rig.later(1)
+            assert rig.told == ["a1", "a2", "a3", "a4", "b1"]
+            assert await rig.waiting() == 0
+            assert not await rig.dead()
+
+    async def test_pauses_have_a_longest(self, store: Store, receiver: ScriptedReceiver) -> None:
+        async with rig_on(
+            store, receiver, WEBHOOK_BACKOFF_MS=10, WEBHOOK_BACKOFF_MOST_MS=40
+        ) as rig:
+            receiver.script.extend([Answer(503, b"")] * 4)
+            await rig.commit(item("a"))
+            await rig.work()
+            for pause_ms in (10, 20, 40, 40):
+                await rig.later(pause_ms)
+            assert rig.told == ["a1", "a2", "a3", "a4", "a5"]
+
+    async def test_after_so_many_attempts_it_is_dead_and_the_next_one_is_told(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver, WEBHOOK_ATTEMPTS=3, WEBHOOK_BACKOFF_MS=10) as rig:
+            receiver.script.extend([Answer(503, b"")] * 3)
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+            await rig.later(10)
+            await rig.later(20)
+            assert rig.told == ["a1", "a2", "a3", "b1"]
+            assert await rig.dead() == [("id-a", 3, "HTTP 503")]
+            assert await rig.waiting() == 0
+
+    @pytest.mark.parametrize("status", [400, 410, 413, 422])
+    async def test_a_permanent_answer_is_believed_at_once(
+        self, store: Store, receiver: ScriptedReceiver, status: int
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.append(Answer(status, b""))
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+            assert rig.told == ["a1", "b1"]
+            assert await rig.dead() == [("id-a", 1, f"HTTP {status}")]
+
+    async def test_what_the_answer_says_does_not_matter(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.extend([Answer(200, b"garbage"), Answer(204, b""), Answer(200, None)])
+            await rig.commit(item("a"), item("b"), item("c"))
+            await rig.work()
+            assert rig.told == ["a1", "b1", "c1"]
+
+    async def test_a_failing_group_does_not_keep_the_others_waiting(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async def moody(call: Call) -> Answer:
+            return Answer(503, b"") if text_of(call) == "bad" else OK
+
+        receiver.by_name = {"Group.CallbackAfterGroupFull": moody}
+        async with rig_on(store, receiver) as rig:
+            await rig.commit(item("bad"), item("behind"), item("x", "h"))
+            await rig.work()
+            for number in range(5):
+                await rig.commit(item(f"y{number}", "h"))
+                await rig.later(60_000)
+            assert [one for one in rig.told if one[0] in "xy"] == [
+                "x1",
+                *(f"y{n}1" for n in range(5)),
+            ]
+            assert "behind1" not in rig.told
+
+    async def test_a_dead_receiver_is_tried_from_time_to_time_only(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        receiver.by_name = {"Group.CallbackAfterGroupFull": DOWN}
+        async with rig_on(store, receiver, WEBHOOK_CONNECTIONS=1) as rig:
+            await rig.commit(*(item(f"m{number}", f"g{number}") for number in range(1_000)))
+            await rig.work()
+            assert len(rig.told) == 5
+            for minute in range(10):
+                await rig.later(30_000)
+                assert len(rig.told) == 6 + minute
+            receiver.by_name = {}
+            await rig.later(30_000)
+            assert rig.deliveries.delivered > 900, "all but those that wait for their own time"
+            await rig.later(600_000)
+            assert await rig.waiting() == 0
+            assert not await rig.dead()
+
+    async def test_an_unreadable_outbox_is_read_later(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        hooked = HookedStore(store)
+        async with rig_on(hooked.store, receiver) as rig:
+            hooked.fail("waiting", Unavailable("busy"))
+            await rig.commit(item("a"))
+            await rig.deliveries.turn()
+            assert not rig.told
+            hooked.fail("outgoing", Unavailable("busy"))
+            await rig.work()
+            await rig.later(1_000)
+            assert rig.told == ["a1"]
+
+
+class TestRestart:
+    async def test_what_was_not_noted_is_told_again_under_the_same_id(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        hooked = HookedStore(store)
+        async with rig_on(hooked.store, receiver) as rig:
+            hooked.fail("settle", Unavailable("killed"), times=2)
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+        async with rig_on(store, receiver) as rig:
+            await rig.work()
+            assert rig.told == ["a1", "b1", "a1", "b1"]
+            assert await rig.waiting() == 0
+
+    async def test_attempts_and_times_are_remembered(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        clock = FakeClock()
+        async with rig_on(store, receiver, clock) as rig:
+            receiver.script.extend([DOWN] * 2)
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+            await rig.later(1_000)
+        async with rig_on(store, receiver, clock) as rig:
+            await rig.work()
+            assert rig.told == ["a1", "a2"]
+            await rig.later(2_000)
+            assert rig.told == ["a1", "a2", "a3", "b1"]
+
+    async def test_the_revived_are_told_behind_what_waits(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.append(Answer(410, b""))
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+            await rig.outbox.revive(None)
+            rig.deliveries.committed()
+            await rig.work()
+            assert rig.told == ["a1", "b1", "a1"]
+
+
+class TestBounds:
+    async def test_of_too_much_that_waits_the_oldest_is_dead(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver, WEBHOOK_OUTBOX=5, WEBHOOK_CONNECTIONS=1) as rig:
+            receiver.script.append(receiver.hold)
+            await rig.commit(*(item(f"m{n}", f"g{n % 3}") for n in range(4)))
+            await rig.turn()
+            await rig.commit(*(item(f"m{n}", f"g{n % 3}") for n in range(4, 10)))
+            await rig.deliveries.turn()
+            (held,) = receiver.held
+            assert held == "m0"
+            receiver.answer("m0")
+            await rig.work()
+            dead = [delivery_id for delivery_id, _, _ in await rig.dead()]
+            assert dead == ["id-m1", "id-m2", "id-m4", "id-m5", "id-m7"]
+            assert sorted(rig.told) == ["m01", "m31", "m61", "m81", "m91"]
+            assert await rig.waiting() == 0
+
+    async def test_what_passes_is_bounded_and_lost_with_the_process(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            for number in range(10_005):
+                rig.deliveries.say(item(f"p{number}", "\nalice"))
+            assert (rig.deliveries.waiting, rig.deliveries.buried) == (10_000, 5)
+        async with rig_on(store, receiver) as rig:
+            await rig.work()
+            assert not rig.told
+
+    async def test_what_passes_is_told_in_order_with_what_is_stored(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            receiver.script.extend([DOWN] * 4)
+            rig.deliveries.say(item("p"))
+            await rig.work()
+            await rig.commit(item("a"))
+            for pause_ms in (1_000, 2_000, 4_000, 8_000):
+                await rig.later(pause_ms)
+            assert rig.told == ["p1", "p2", "p3", "p4", "p5", "a1"]
+            receiver.script.extend([DOWN] * 5)
+            rig.deliveries.say(item("q"))
+            await rig.work()
+            for pause_ms in (1_000, 2_000, 4_000, 8_000, 60_000):
+                await rig.later(pause_ms)
+            assert rig.told[-5:] == ["q1", "q2", "q3", "q4", "q5"], "and then no more"
+            assert rig.deliveries.waiting == 0
+            assert not await rig.dead()
