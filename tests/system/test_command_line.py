@@ -26,6 +26,7 @@ import pytest
 
 from protocol import usersig
 from server.__main__ import main
+from tests.kit.certificates import make_certificate
 from tests.kit.server_process import ROOT, SDKAPPID, ServerProcess, run_command
 from tests.kit.system_device import JSON, MSGPACK, Device, connect_device
 from tests.kit.system_peer import CLOSE, Peer, frame_bytes
@@ -650,25 +651,7 @@ async def test_a_stuck_store_does_not_hold_up_the_drain(data_directory: Path) ->
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signed itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    directory = tmp_path_factory.mktemp("tls")
-    cert, key = directory / "cert.pem", directory / "key.pem"
-    made = subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    if made.returncode != 0:
-        pytest.skip(f"openssl made no certificate: {made.stderr[-200:]}")
-    return cert, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")

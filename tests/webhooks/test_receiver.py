@@ -1,0 +1,260 @@
+"""One request over HTTP: what is sent, and what may come back."""
+
+import asyncio
+import hashlib
+import hmac
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from server.webhooks.receiver import Answer, Call, HttpReceiver, NoAnswer
+from server.webhooks.signing import signature, token_sign
+from tests.kit.certificates import make_certificate
+from tests.kit.fakes import FakeClock
+
+CALL = Call(
+    name="Group.CallbackAfterSendMsg",
+    body=b'{"CallbackCommand":"Group.CallbackAfterSendMsg"}',
+    platform="iOS",
+    address="192.0.2.7",
+    delivery_id="abc-1",
+    attempt=3,
+)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+ANSWER_BYTES = 1000
+
+
+class Peer:
+    """An HTTP server that says what a test wants; ``url`` is where it is.
+
+    Attributes:
+        requests: every request that came: its first line, headers and body.
+        response: what is sent back, None for nothing ever.
+    """
+
+    def __init__(self, response: bytes | None) -> None:
+        self.response = response
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.closed = 0
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                first, *lines = head.split("\r\n")
+                headers = dict(line.split(": ", 1) for line in lines if line)
+                body = await reader.readexactly(int(headers["Content-Length"]))
+                self.requests.append((first, headers, body))
+                if self.response is not None:
+                    writer.write(self.response)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.closed += 1
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def peer_that_says(
+    response: bytes | None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Peer]:
+    peer = Peer(response)
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    peer.url = f"http{'s' if tls else ''}://127.0.0.1:{port}/hook"
+    try:
+        yield peer
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def receiver_at(
+    url: str, *, token: str = "", secrets: tuple[str, ...] = ()
+) -> AsyncIterator[HttpReceiver]:
+    receiver = HttpReceiver(
+        url,
+        sdkappid=1400000000,
+        token=token,
+        secrets=secrets,
+        clock=FakeClock(1_669_872_112_999),
+        connections=4,
+        answer_bytes=ANSWER_BYTES,
+    )
+    try:
+        yield receiver
+    finally:
+        await receiver.close()
+
+
+async def post(url: str, timeout_s: float = 5) -> Answer:
+    async with receiver_at(url) as receiver:
+        return await receiver.post(CALL, timeout_s)
+
+
+class TestRequest:
+    async def test_it_has_the_documented_parameters(self) -> None:
+        async with peer_that_says(OK) as peer, receiver_at(peer.url + "?k=v&k=w") as receiver:
+            assert await receiver.post(CALL, 5) == Answer(200, b"{}")
+            ((first, headers, body),) = peer.requests
+            method, target, _ = first.split()
+            assert method == "POST"
+            assert urlsplit(target).path == "/hook"
+            assert parse_qs(urlsplit(target).query) == {
+                "k": ["v", "w"],
+                "SdkAppid": ["1400000000"],
+                "CallbackCommand": ["Group.CallbackAfterSendMsg"],
+                "contenttype": ["json"],
+                "ClientIP": ["192.0.2.7"],
+                "OptPlatform": ["iOS"],
+            }
+            assert headers["Content-Type"] == "application/json"
+            assert headers["Muster-Delivery-Id"] == "abc-1"
+            assert headers["Muster-Attempt"] == "3"
+            assert "Muster-Signature" not in headers
+            assert body == CALL.body
+
+    async def test_the_originals_sign_has_its_documented_value(self) -> None:
+        async with peer_that_says(OK) as peer, receiver_at(peer.url, token="xxxxyyyy") as receiver:
+            await receiver.post(CALL, 5)
+            query = parse_qs(urlsplit(peer.requests[0][0].split()[1]).query)
+            assert query["RequestTime"] == ["1669872112"]
+            assert query["Sign"] == [
+                "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061"
+            ]
+
+    async def test_the_body_is_signed_with_every_secret(self) -> None:
+        async with (
+            peer_that_says(OK) as peer,
+            receiver_at(peer.url, secrets=("old", "new")) as receiver,
+        ):
+            await receiver.post(CALL, 5)
+            _, headers, body = peer.requests[0]
+            time, *macs = headers["Muster-Signature"].split(",")
+            assert time == "t=1669872112"
+            content = b"1669872112." + body
+            assert macs == [
+                "v1=" + hmac.new(secret, content, hashlib.sha256).hexdigest()
+                for secret in (b"old", b"new")
+            ]
+
+    async def test_connections_are_used_again(self) -> None:
+        async with peer_that_says(OK) as peer, receiver_at(peer.url) as receiver:
+            for _ in range(5):
+                await receiver.post(CALL, 5)
+            await receiver.close()
+            assert len(peer.requests) == 5
+
+
+def test_signing_follows_its_definition() -> None:
+    assert token_sign("xxxxyyyy", 1669872112).startswith("17773bc39a67")
+    mac = hmac.new(b"k", b"5.{}", hashlib.sha256).hexdigest()
+    assert signature(["k"], 5, b"{}") == f"t=5,v1={mac}"
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("status", [200, 201, 400, 500, 503])
+    async def test_any_status_is_an_answer(self, status: int) -> None:
+        response = f"HTTP/1.1 {status} X\r\nContent-Length: 1\r\n\r\nx".encode()
+        async with peer_that_says(response) as peer:
+            assert await post(peer.url) == Answer(status, b"x")
+
+    async def test_a_redirect_is_an_answer_and_not_followed(self) -> None:
+        async with peer_that_says(OK) as other:
+            response = (
+                f"HTTP/1.1 307 X\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            async with peer_that_says(response) as peer:
+                assert await post(peer.url) == Answer(307, b"")
+            assert not other.requests
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n",
+        ],
+    )
+    async def test_a_long_answer_is_not_read(self, head: bytes) -> None:
+        async with peer_that_says(head + b"x" * 1001) as peer:
+            assert await post(peer.url) == Answer(200, None)
+
+    async def test_one_of_just_the_limit_is(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        async with peer_that_says(head + b"x" * 1000) as peer:
+            assert await post(peer.url) == Answer(200, b"x" * 1000)
+
+    async def test_a_compressed_answer_stays_as_it_is(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+        async with peer_that_says(head) as peer:
+            assert await post(peer.url) == Answer(200, b"abc")
+
+
+class TestNoAnswer:
+    @pytest.mark.parametrize(
+        "response",
+        [
+            None,
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx",
+        ],
+        ids=["silence", "half a head", "half a body"],
+    )
+    async def test_who_hangs_is_given_up_in_time(self, response: bytes | None) -> None:
+        async with peer_that_says(response) as peer:
+            with pytest.raises(NoAnswer, match=r"within 0\.05 s"):
+                await post(peer.url, timeout_s=0.05)
+
+    @pytest.mark.parametrize(
+        "response", [b"garbage\r\n\r\n", b"\x00\xff" * 100, b"HTTP/1.1 abc OK\r\n\r\n"]
+    )
+    async def test_garbage_is_no_answer(self, response: bytes) -> None:
+        async with peer_that_says(response) as peer:
+            with pytest.raises(NoAnswer):
+                await post(peer.url)
+
+    async def test_nobody_listens(self) -> None:
+        with closing(socket.socket()) as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            with pytest.raises(NoAnswer, match="Connect"):
+                await post(f"http://127.0.0.1:{port}/")
+
+    async def test_a_name_that_nobody_has(self) -> None:
+        with pytest.raises(NoAnswer):
+            await post("http://nowhere.invalid/")
+
+    async def test_many_lookups_of_a_dead_name_server_keep_two_threads(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        release = asyncio.Event()
+        asked: list[str] = []
+
+        def hang(host: str, *_: object) -> list[object]:
+            asked.append(host)
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+            return []
+
+        monkeypatch.setattr(socket, "getaddrinfo", hang)
+        async with receiver_at("http://hook.example/") as receiver:
+            posts = [receiver.post(CALL, 0.05) for _ in range(10)]
+            results = await asyncio.gather(*posts, return_exceptions=True)
+            assert all(isinstance(result, NoAnswer) for result in results)
+            assert len(asked) <= 2
+            release.set()
+
+    async def test_a_certificate_that_nobody_vouches_for(self, tmp_path: Path) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*make_certificate(tmp_path))
+        async with peer_that_says(OK, context) as peer:
+            with pytest.raises(NoAnswer, match="certificate"):
+                await post(peer.url)
+            assert not peer.requests
