@@ -1,4 +1,4 @@
-"""The command line: ``python -m server serve | token | backup | restore | check``."""
+"""The command line: ``python -m server serve | token | backup | restore | check | webhooks``."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from protocol import usersig
-from server import app, config, logs
+from server import app, config, logs, webhook_commands
 from server.config import SETTINGS, Settings, SettingsRefused
 
 
@@ -51,10 +51,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_options(look)
     look.add_argument("file", metavar="FILE", nargs="?", help="a backup to look at instead")
+    _add_webhook_commands(commands)
     for command in (copy, back):
         _add_options(command)
         command.add_argument("file", metavar="FILE")
     return parser
+
+
+def _add_webhook_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    webhooks = commands.add_parser("webhooks", help="what the operator's own service is told")
+    kinds = webhooks.add_subparsers(dest="webhooks_command", required=True)
+    for name, meaning in (
+        ("list", "what waits to be told, and what could not be told"),
+        ("replay", "tell again what could not be told"),
+        ("test", "send a sample and print the answer"),
+    ):
+        parser = kinds.add_parser(name, help=meaning, allow_abbrev=False)
+        _add_options(parser)
+        if name == "replay":
+            chosen = parser.add_mutually_exclusive_group(required=True)
+            chosen.add_argument("ids", metavar="ID", nargs="*", default=[])
+            chosen.add_argument("--dead", action="store_true", help="all of it")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +104,24 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if is_sound else 1
 
 
+def _webhooks(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        if options.webhooks_command == "list":
+            for line in webhook_commands.list_outbox(settings):
+                sys.stdout.write(line + "\n")
+            return 0
+        if options.webhooks_command == "replay":
+            done = webhook_commands.replay(settings, options.ids, all_of_them=options.dead)
+            sys.stdout.write(done + "\n")
+            return 0
+        answer, is_good = asyncio.run(webhook_commands.send_sample(settings))
+    except webhook_commands.CommandRefused as error:
+        sys.stderr.write(f"muster: {error}\n")
+        return 2
+    sys.stdout.write(answer + "\n")
+    return 0 if is_good else 1
+
+
 def _settings(options: argparse.Namespace) -> Settings:
     given = {name: getattr(options, name, None) for name in SETTINGS}
     flags = {name: value for name, value in given.items() if value is not None}
@@ -112,6 +149,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Settings, argparse.Namespace], int]]] = 
     "backup": _backup,
     "restore": _restore,
     "check": _check,
+    "webhooks": _webhooks,
 }
 
 

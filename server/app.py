@@ -288,6 +288,7 @@ def _webhooks(settings: Settings, outbox: Outbox, clock: Clock) -> Webhooks | No
         outbox=outbox,
         clock=clock,
         limits=settings.limits,
+        directory=_directory(settings),
     )
 
 

@@ -30,6 +30,8 @@ OUTGOING: Final = f"""
 SELECT json_group_array({_OUTGOING})
 FROM outbox WHERE id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - composed of constants
+ALL_WAITING: Final = f"SELECT json_group_array({_OUTGOING}) FROM outbox"  # noqa: S608 - see above
+ALL_DEAD: Final = f"SELECT json_group_array({_OUTGOING}) FROM outbox_dead"  # noqa: S608 - see above
 DEAD: Final = f"""
 SELECT json_group_array({_OUTGOING})
 FROM (SELECT * FROM outbox_dead WHERE id > ? ORDER BY id LIMIT ?)
@@ -165,3 +167,13 @@ def decode_outgoing(text: str | bytes) -> list[Outgoing]:
         ) in _rows.decode(text)
     ]
     return sorted(rows, key=lambda row: row.id)
+
+
+def all_waiting(connection: sqlite3.Connection) -> list[Outgoing]:
+    """Everything that waits, for the operator's eyes."""
+    return decode_outgoing(connection.execute(ALL_WAITING).fetchone()[0])
+
+
+def all_dead(connection: sqlite3.Connection) -> list[Outgoing]:
+    """Everything that is dead, for the operator's eyes."""
+    return decode_outgoing(connection.execute(ALL_DEAD).fetchone()[0])

@@ -6,6 +6,7 @@ turn comes.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -129,10 +130,8 @@ class Deliveries:
         try:
             while True:
                 pause_s = await self.turn()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), min(pause_s, _LOOK_AGAIN_S))
-                except TimeoutError:
-                    self._has_news = True  # somebody may have revived what was dead
                 self._wake.clear()
         finally:
             await self.stop()

@@ -1,13 +1,22 @@
 """Everything about the operator's own service, for the composition root."""
 
+import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 from protocol.callbacks import CALLBACKS, OFFERED, CallbackKind
 from server.service.outbox import Outbox
-from server.service.ports import Clock
+from server.service.ports import Clock, OutcomeUnknown, Unavailable
 from server.webhooks.deliveries import Deliveries
 from server.webhooks.questions import Questions
 from server.webhooks.receiver import HttpReceiver
+from server.webhooks.replays import wishes
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S: Final = 2.0
 
 
 class Webhooks:
@@ -19,6 +28,7 @@ class Webhooks:
         token: for the original's ``Sign``; "" for none.
         secrets: that sign; none for no signature.
         blocks_on_failure: whether a change is refused that could not be asked about.
+        directory: where the command line leaves what is to be told again.
 
     Attributes:
         wanted: the names in force.
@@ -36,7 +46,10 @@ class Webhooks:
         outbox: Outbox,
         clock: Clock,
         limits: Mapping[str, int],
+        directory: Path,
     ) -> None:
+        self._outbox = outbox
+        self._directory = directory
         self.wanted = frozenset(wanted) or OFFERED
         self._receivers = [
             HttpReceiver(
@@ -63,8 +76,33 @@ class Webhooks:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        replaying = asyncio.ensure_future(self._replay())
         try:
             await self.deliveries.run()
         finally:
+            replaying.cancel()
+            await asyncio.gather(replaying, return_exceptions=True)
             for receiver in self._receivers:
                 await receiver.close()
+
+    async def _replay(self) -> None:
+        """Take up what the command line wants to be told again, until cancelled."""
+        while True:
+            try:
+                await self.replay_now()
+            except (OSError, Unavailable, OutcomeUnknown) as error:
+                log.warning("what is to be told again cannot be now: %s", error)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def replay_now(self) -> None:
+        """Take up all that is wanted by now.
+
+        Raises:
+            OSError: a wish cannot be removed.
+            Unavailable, OutcomeUnknown: from the store.
+        """
+        for path, delivery_ids in list(wishes(self._directory)):
+            count = await self._outbox.revive(delivery_ids)
+            path.unlink()
+            log.info("%d dead items are told again", count)
+            self.deliveries.committed()
