@@ -212,5 +212,16 @@ STATEMENTS: Final[Mapping[str, str]] = {
         SELECT 'counter ' || name || ' is ' || value FROM counter
         WHERE name = '' OR abs(value) >= 1 << 53
     """,
+    "outbox": """
+        SELECT 'item ' || delivery_id || ' of the outbox says: ' || substr(body, 1, 60)
+        FROM (SELECT * FROM outbox UNION ALL SELECT * FROM outbox_dead)
+        WHERE CASE WHEN json_valid(body) THEN json_extract(body, '$.CallbackCommand') <> name
+                OR json_extract(body, '$.CallbackCommand') IS NULL ELSE 1 END
+            OR attempts < 0 OR due_ms < 0 OR seq < 1
+        UNION ALL
+        SELECT 'item ' || delivery_id || ' is there ' || count(*) || ' times'
+        FROM (SELECT delivery_id FROM outbox UNION ALL SELECT delivery_id FROM outbox_dead)
+        GROUP BY delivery_id HAVING count(*) > 1
+    """,
 }
 """By name; ?1 is a JSON array of the types of groups that store no members."""

@@ -57,7 +57,15 @@ def test_a_sound_database_has_no_findings(busy: Path) -> None:
         assert connection.execute("SELECT floor, purged > 0 FROM shard").fetchone() == (12, 1)
 
 
+NAMED = "json_object('CallbackCommand', 'A')"
+ITEM = "'A', 'g', 1, '', '', {body}, NULL, NULL, 0, 0, ''"
+"""The columns of an item of the outbox after its ids."""
+
 HARMS = [
+    ("outbox", f"INSERT INTO outbox VALUES (1, 'i', {ITEM.format(body='char(120)')})"),
+    ("outbox", f"INSERT INTO outbox_dead VALUES (1, 'i', {ITEM.format(body='json_object()')})"),
+    ("outbox", f"INSERT INTO outbox VALUES (1, 'i', {ITEM.format(body=NAMED)});"
+     f"INSERT INTO outbox_dead VALUES (9, 'i', {ITEM.format(body=NAMED)})"),
     ("schema", "DROP INDEX grp_closed"),
     ("schema", "CREATE TABLE mine (x)"),
     ("schema", "DROP INDEX member_in_charge; CREATE INDEX member_in_charge ON member (rank)"),
