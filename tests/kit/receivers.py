@@ -1,14 +1,20 @@
 """Receivers of webhooks that do what a test wants, without a network and with one."""
 
 import asyncio
+import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from server.webhooks.receiver import Answer, Call, NoAnswer
 
+HTTP_OK = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 51\r\n\r\n"
+    b'{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}\n'
+)
 OK = Answer(200, b'{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}')
 DOWN = NoAnswer("connection refused")
 
@@ -98,3 +104,54 @@ def text_of(call: Call) -> str:
     if "MsgBody" in body:
         return str(body["MsgBody"][0]["MsgContent"]["Text"])
     return str(body.get("Name") or call.name)
+
+
+class HttpPeer:
+    """An HTTP server that says what a test wants; ``url`` is where it is, also after its end.
+
+    Attributes:
+        requests: every request that came: its first line, headers and body.
+        response: what is sent back, None for nothing ever.
+    """
+
+    def __init__(self, response: bytes | None) -> None:
+        self.response = response
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.closed = 0
+        self.url = ""
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The bodies of all requests."""
+        return [msgspec.json.decode(body) for _, _, body in self.requests]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                first, *lines = head.split("\r\n")
+                headers = dict(line.split(": ", 1) for line in lines if line)
+                body = await reader.readexactly(int(headers["Content-Length"]))
+                self.requests.append((first, headers, body))
+                if self.response is not None:
+                    writer.write(self.response)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.closed += 1
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def http_peer(
+    response: bytes | None = HTTP_OK, tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncIterator[HttpPeer]:
+    """A peer that listens; port 0 for a free one."""
+    peer = HttpPeer(response)
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", port, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    peer.url = f"http{'s' if tls else ''}://127.0.0.1:{port}/hook"
+    try:
+        yield peer
+    finally:
+        server.close()
+        await server.wait_closed()

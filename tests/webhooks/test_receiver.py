@@ -16,6 +16,7 @@ from server.webhooks.receiver import Answer, Call, HttpReceiver, NoAnswer
 from server.webhooks.signing import signature, token_sign
 from tests.kit.certificates import make_certificate
 from tests.kit.fakes import FakeClock
+from tests.kit.receivers import http_peer
 
 CALL = Call(
     name="Group.CallbackAfterSendMsg",
@@ -27,51 +28,6 @@ CALL = Call(
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 ANSWER_BYTES = 1000
-
-
-class Peer:
-    """An HTTP server that says what a test wants; ``url`` is where it is.
-
-    Attributes:
-        requests: every request that came: its first line, headers and body.
-        response: what is sent back, None for nothing ever.
-    """
-
-    def __init__(self, response: bytes | None) -> None:
-        self.response = response
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.closed = 0
-        self.url = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                first, *lines = head.split("\r\n")
-                headers = dict(line.split(": ", 1) for line in lines if line)
-                body = await reader.readexactly(int(headers["Content-Length"]))
-                self.requests.append((first, headers, body))
-                if self.response is not None:
-                    writer.write(self.response)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.closed += 1
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def peer_that_says(
-    response: bytes | None, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Peer]:
-    peer = Peer(response)
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    peer.url = f"http{'s' if tls else ''}://127.0.0.1:{port}/hook"
-    try:
-        yield peer
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 @asynccontextmanager
@@ -100,7 +56,7 @@ async def post(url: str, timeout_s: float = 5) -> Answer:
 
 class TestRequest:
     async def test_it_has_the_documented_parameters(self) -> None:
-        async with peer_that_says(OK) as peer, receiver_at(peer.url + "?k=v&k=w") as receiver:
+        async with http_peer(OK) as peer, receiver_at(peer.url + "?k=v&k=w") as receiver:
             assert await receiver.post(CALL, 5) == Answer(200, b"{}")
             ((first, headers, body),) = peer.requests
             method, target, _ = first.split()
@@ -121,7 +77,7 @@ class TestRequest:
             assert body == CALL.body
 
     async def test_the_originals_sign_has_its_documented_value(self) -> None:
-        async with peer_that_says(OK) as peer, receiver_at(peer.url, token="xxxxyyyy") as receiver:
+        async with http_peer(OK) as peer, receiver_at(peer.url, token="xxxxyyyy") as receiver:
             await receiver.post(CALL, 5)
             query = parse_qs(urlsplit(peer.requests[0][0].split()[1]).query)
             assert query["RequestTime"] == ["1669872112"]
@@ -131,7 +87,7 @@ class TestRequest:
 
     async def test_the_body_is_signed_with_every_secret(self) -> None:
         async with (
-            peer_that_says(OK) as peer,
+            http_peer(OK) as peer,
             receiver_at(peer.url, secrets=("old", "new")) as receiver,
         ):
             await receiver.post(CALL, 5)
@@ -145,7 +101,7 @@ class TestRequest:
             ]
 
     async def test_connections_are_used_again(self) -> None:
-        async with peer_that_says(OK) as peer, receiver_at(peer.url) as receiver:
+        async with http_peer(OK) as peer, receiver_at(peer.url) as receiver:
             for _ in range(5):
                 await receiver.post(CALL, 5)
             await receiver.close()
@@ -162,15 +118,15 @@ class TestAnswers:
     @pytest.mark.parametrize("status", [200, 201, 400, 500, 503])
     async def test_any_status_is_an_answer(self, status: int) -> None:
         response = f"HTTP/1.1 {status} X\r\nContent-Length: 1\r\n\r\nx".encode()
-        async with peer_that_says(response) as peer:
+        async with http_peer(response) as peer:
             assert await post(peer.url) == Answer(status, b"x")
 
     async def test_a_redirect_is_an_answer_and_not_followed(self) -> None:
-        async with peer_that_says(OK) as other:
+        async with http_peer(OK) as other:
             response = (
                 f"HTTP/1.1 307 X\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode()
             )
-            async with peer_that_says(response) as peer:
+            async with http_peer(response) as peer:
                 assert await post(peer.url) == Answer(307, b"")
             assert not other.requests
 
@@ -183,17 +139,17 @@ class TestAnswers:
         ],
     )
     async def test_a_long_answer_is_not_read(self, head: bytes) -> None:
-        async with peer_that_says(head + b"x" * 1001) as peer:
+        async with http_peer(head + b"x" * 1001) as peer:
             assert await post(peer.url) == Answer(200, None)
 
     async def test_one_of_just_the_limit_is(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
-        async with peer_that_says(head + b"x" * 1000) as peer:
+        async with http_peer(head + b"x" * 1000) as peer:
             assert await post(peer.url) == Answer(200, b"x" * 1000)
 
     async def test_a_compressed_answer_stays_as_it_is(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
-        async with peer_that_says(head) as peer:
+        async with http_peer(head) as peer:
             assert await post(peer.url) == Answer(200, b"abc")
 
 
@@ -208,7 +164,7 @@ class TestNoAnswer:
         ids=["silence", "half a head", "half a body"],
     )
     async def test_who_hangs_is_given_up_in_time(self, response: bytes | None) -> None:
-        async with peer_that_says(response) as peer:
+        async with http_peer(response) as peer:
             with pytest.raises(NoAnswer, match=r"within 0\.05 s"):
                 await post(peer.url, timeout_s=0.05)
 
@@ -216,7 +172,7 @@ class TestNoAnswer:
         "response", [b"garbage\r\n\r\n", b"\x00\xff" * 100, b"HTTP/1.1 abc OK\r\n\r\n"]
     )
     async def test_garbage_is_no_answer(self, response: bytes) -> None:
-        async with peer_that_says(response) as peer:
+        async with http_peer(response) as peer:
             with pytest.raises(NoAnswer):
                 await post(peer.url)
 
@@ -254,7 +210,7 @@ class TestNoAnswer:
     async def test_a_certificate_that_nobody_vouches_for(self, tmp_path: Path) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*make_certificate(tmp_path))
-        async with peer_that_says(OK, context) as peer:
+        async with http_peer(OK, context) as peer:
             with pytest.raises(NoAnswer, match="certificate"):
                 await post(peer.url)
             assert not peer.requests
