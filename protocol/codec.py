@@ -8,7 +8,7 @@ anything else looks at it. ``decode_server`` is the SDK's side.
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, get_args
 
 import msgpack
 import msgspec
@@ -172,8 +172,16 @@ def to_client_frame(value: object) -> ClientFrame:
     Raises:
         msgspec.ValidationError: not the shape of a frame; the message names the place.
     """
-    frame: ClientFrame = msgspec.convert(value, ClientFrame)
+    kind = value.get("type") if isinstance(value, dict) else None
+    # One of several is found out anew at each call; what is of no known kind shall be told so.
+    wanted = _CLIENT_FRAMES.get(kind, ClientFrame) if isinstance(kind, str) else ClientFrame
+    frame: ClientFrame = msgspec.convert(value, wanted)
     return frame
+
+
+_CLIENT_FRAMES: Final[Mapping[str, type[ClientFrame]]] = {
+    str(frame.__struct_config__.tag): frame for frame in get_args(ClientFrame)
+}
 
 
 def request_id_of(value: object) -> str | None:

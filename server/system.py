@@ -3,6 +3,7 @@
 import base64
 import secrets
 import time
+from typing import Final
 
 
 class SystemClock:
@@ -27,8 +28,22 @@ class SystemClock:
 
 
 class SystemTokens:
-    """Implements ``Tokens``: 80 random bits as 16 characters of lower-case base-32."""
+    """Implements ``Tokens``: 80 random bits as 16 characters of lower-case base-32.
+
+    The kernel is asked for many at once: each request takes one.
+    """
+
+    def __init__(self) -> None:
+        self._unused: list[str] = []
 
     def token(self) -> str:
         """See ``Tokens.token``."""
-        return base64.b32encode(secrets.token_bytes(10)).decode("ascii").lower()
+        if not self._unused:
+            text = base64.b32encode(secrets.token_bytes(_TOKEN_BYTES * _AT_ONCE)).decode().lower()
+            length = len(text) // _AT_ONCE
+            self._unused = [text[i : i + length] for i in range(0, len(text), length)]
+        return self._unused.pop()
+
+
+_TOKEN_BYTES: Final = 10
+_AT_ONCE: Final = 256

@@ -37,6 +37,30 @@ Reply = Callable[[str, Any, ErrorBody | None], None]
 """Called once per request with its id and the result, or the error."""
 
 
+class Change:
+    """A changing request that is not answered yet; mostly nobody waits for it but its client."""
+
+    __slots__ = ("_has_ended", "_waiter")
+
+    def __init__(self) -> None:
+        self._has_ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def ended(self) -> None:
+        """Return once it is answered."""
+        if self._has_ended:
+            return
+        if self._waiter is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._waiter)
+
+    def end(self) -> None:
+        """It is answered."""
+        self._has_ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
 class Caller:
     """A connection as the service sees it; ``origin`` is what is told of it outside.
 
@@ -53,7 +77,7 @@ class Caller:
         self.gate = gate
         self.reply = reply
         self.origin = Origin(caller_id=reader.user_id) if origin is None else origin
-        self.changes: set[asyncio.Future[None]] = set()
+        self.changes: set[Change] = set()
         self.turns: Turns | None = None
 
 
@@ -130,13 +154,12 @@ class Dispatcher:
         )
         content = method.name.encode() + b"\0" + _ENCODE(command)
         digest = hashlib.blake2b(content, digest_size=16).digest()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        caller.changes.add(done)
+        change = Change()
+        caller.changes.add(change)
 
         def answer(result: object | None, refusal: Refused | None) -> None:
-            if not done.done():
-                done.set_result(None)
-            caller.changes.discard(done)
+            change.end()
+            caller.changes.discard(change)
             self._finish(caller, request.id, result, refusal)
 
         key = RequestKey(caller.reader.user_id, request.id)
@@ -150,11 +173,11 @@ class Dispatcher:
         request_id: str,
         command: Command,
         caller: Caller,
-        earlier_changes: set[asyncio.Future[None]],
+        earlier_changes: set[Change],
     ) -> None:
         try:
-            if earlier_changes:
-                await asyncio.wait(earlier_changes)
+            for change in earlier_changes:
+                await change.ended()
             result = await self._queries.answer(command, caller.reader)
         except Refused as refusal:
             self._finish(caller, request_id, None, refusal)
