@@ -25,6 +25,7 @@ from protocol.dialect import TYPE_WORDS, msg_body
 from protocol.errors import Refused
 from protocol.results import CreateGroupResult, MemberResultKind
 from protocol.vocabulary import GroupType, Notice, Tip
+from server.domain.jobs import FoundGroup
 from server.domain.model import Actor, Decision, Entry, Group, GroupKey, Origin, Slice
 
 _MS_PER_S: Final = 1000
@@ -330,7 +331,7 @@ def _before_create(
     return callbacks.BeforeCreateGroup(
         event_time=str(now_ms),
         operator_id=origin.caller_id or actor.user_id,
-        owner_id=actor.user_id,
+        owner_id=owner_of(command, actor),
         type=TYPE_WORDS[command.type],
         name=command.name,
         create_group_num=owned,
@@ -395,6 +396,13 @@ ASKED: Final[Mapping[type, Asked]] = {
     )
 }
 """The commands about which somebody may be asked."""
+
+
+def owner_of(command: CreateGroup, actor: Actor) -> str:
+    """Who is to own the new group; "" for nobody."""
+    if isinstance(command, FoundGroup):
+        return command.owner_id or ""
+    return actor.user_id
 
 
 def accounts(user_ids: Sequence[str]) -> list[Account]:

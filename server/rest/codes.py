@@ -78,7 +78,7 @@ class CallRefused(Exception):
     @classmethod
     def by_rules(cls, refused: Refused) -> "CallRefused":
         """What the rules said, with the same number."""
-        return cls(int(refused.code), refused.message)
+        return cls(refused.number, refused.message)
 
     @classmethod
     def by_shape(cls, error: msgspec.ValidationError) -> "CallRefused":

@@ -293,5 +293,5 @@ async def _recall(call: Call, request: RecallMessages, seq: int) -> int:
     try:
         await call.operator.change(command, call.origin)
     except Refused as refused:
-        return int(refused.code)
+        return refused.number
     return 0

@@ -15,7 +15,7 @@ from protocol.commands import ChangingCommand, CreateGroup, SendMessage
 from protocol.errors import ErrorCode, Refused
 from protocol.messages import Element
 from protocol.vocabulary import GroupType, Role
-from server.domain.callbacks import ASKED, Asked
+from server.domain.callbacks import ASKED, Asked, owner_of
 from server.domain.model import Actor, Group, GroupKey, Origin
 from server.domain.wishes import Wish
 from server.service.announcements import with_random
@@ -160,7 +160,7 @@ class Approval:
                 return Approved(command)  # there is no such group, which is for the rules to say
             owned = 0
             if isinstance(command, CreateGroup):
-                owned = await self._owned(question.actor.user_id, command.type)
+                owned = await self._owned(owner_of(command, question.actor), command.type)
         except (Unavailable, OutcomeUnknown) as error:
             raise Refused(ErrorCode.UNAVAILABLE) from error
         return await self._ask(question, asked, group, owned)

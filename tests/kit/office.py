@@ -19,6 +19,7 @@ from server.service.operator import Operator
 from server.service.operator_queries import OperatorQueries
 from server.service.ports import Store
 from server.transport.admin import AdminListener
+from server.webhooks.receiver import Receiver
 from tests.kit.devices import ADMIN, World, store_of, world_on
 
 SDKAPPID: Final = 1400000000
@@ -126,11 +127,15 @@ class Office:
 
 @asynccontextmanager
 async def office_on(
-    store: Store, rulebook: Rulebook | None = None, *, is_behind_proxy: bool = False
+    store: Store,
+    rulebook: Rulebook | None = None,
+    *,
+    is_behind_proxy: bool = False,
+    receiver: Receiver | None = None,
 ) -> AsyncIterator[Office]:
-    """An open office on a store."""
+    """An open office on a store; with a ``receiver`` that is asked and told of everything."""
     rulebook = rulebook or rules()
-    async with world_on(store, rulebook) as world:
+    async with world_on(store, rulebook, receiver=receiver) as world:
         api = RestApi(
             operator=Operator(
                 changes=world.changes,
