@@ -346,8 +346,8 @@ def test_every_promise_names_its_tests() -> None:
 
 
 def test_commands_and_flags_exist() -> None:
-    commands = sorted(set(re.findall(r"python (?:-P )?-m server (\w+)", README)))
-    helps = [run_command(command, "--help") for command in commands]
+    commands = sorted(set(re.findall(r"python (?:-P )?-m server (\w+(?: [a-z]+\b)?)", README)))
+    helps = [run_command(*command.split(), "--help") for command in commands]
     assert [text.stderr for text in helps if text.returncode != 0] == []
     known = "".join(text.stdout for text in helps) + sources("scripts")
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
