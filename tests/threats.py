@@ -42,6 +42,8 @@ _SIGNALS: Final = "system/test_signals.py::"
 _SQLITE: Final = "storage/test_sqlite.py::"
 _EXECUTOR: Final = "service/test_executor.py::"
 
+_RECEIVER: Final = "webhooks/test_receiver.py::"
+
 _LATER: Final = "there is nothing of it in this version: "
 
 THREATS: Final = (
@@ -389,9 +391,36 @@ THREATS: Final = (
             "storage/contract_visibility.py::test_a_member_sees_from_the_joining_to_the_leaving_entry",
         ),
     ),
-    Row("T41", "webhooks that reach inside", "", (), _LATER + "webhooks"),
-    Row("T42", "forged or repeated webhooks", "", (), _LATER + "webhooks"),
-    Row("T43", "slow or hostile answers of webhooks", "", (), _LATER + "webhooks"),
+    Row(
+        "T41",
+        "webhooks that reach inside",
+        "one address, the operator's own, which may be internal; redirects are not followed",
+        (
+            _RECEIVER + "test_a_redirect_is_an_answer_and_not_followed",
+            _RECEIVER + "test_a_certificate_that_nobody_vouches_for",
+        ),
+        "users cannot name an address anywhere",
+    ),
+    Row(
+        "T42",
+        "forged or repeated webhooks",
+        "signed over time and body, with an id that is the same for each repetition",
+        (
+            _RECEIVER + "test_the_body_is_signed_with_every_secret",
+            "webhooks/test_example.py::test_the_example",
+            "webhooks/test_deliveries.py::test_what_was_not_noted_is_told_again_under_the_same_id",
+        ),
+    ),
+    Row(
+        "T43",
+        "slow or hostile answers of webhooks",
+        "a time and a size for each; what cannot be used allows or blocks, as configured",
+        (
+            "webhooks/test_asked.py::test_it_allows_or_blocks_as_configured",
+            _RECEIVER + "test_who_hangs_is_given_up_in_time",
+            _RECEIVER + "test_a_long_answer_is_not_read",
+        ),
+    ),
     Row(
         "T44",
         "the administrators' interface without rights",
@@ -694,7 +723,16 @@ FAULTS: Final = (
             "protocol/test_client.py::test_a_call_that_lost_its_caller_still_counts_at_the_server",
         ),
     ),
-    Row("F25", "receivers of webhooks that are down", "", (), _LATER + "webhooks"),
+    Row(
+        "F25",
+        "receivers of webhooks that are down",
+        "what is to be told waits, in order, on disk and bounded; nobody else waits",
+        (
+            "system/test_webhooks.py::test_nobody_waits_for_what_is_told",
+            "webhooks/test_deliveries.py::test_a_dead_receiver_is_tried_from_time_to_time_only",
+            "webhooks/test_deliveries.py::test_of_too_much_that_waits_the_oldest_is_dead",
+        ),
+    ),
     Row(
         "F26",
         "an older backup put back",
@@ -728,7 +766,13 @@ FAULTS: Final = (
         ("system/test_exhaustion.py::test_a_log_that_nobody_reads_stops_nothing",),
     ),
     Row(
-        "F30", "no DNS, certificates of others that ended", "", (), _LATER + "outgoing connections"
+        "F30",
+        "no DNS, certificates of others that ended",
+        "webhooks wait; lookups keep two threads of their own",
+        (
+            _RECEIVER + "test_many_lookups_of_a_dead_name_server_keep_two_threads",
+            _RECEIVER + "test_a_certificate_that_nobody_vouches_for",
+        ),
     ),
     Row(
         "F31",
