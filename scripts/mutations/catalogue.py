@@ -253,8 +253,8 @@ MUTATIONS: Final = (
         name="send messages to who discards them",
         promise=_ORDER,
         file="server/hub/hub.py",
-        old="            if is_message and item.entry.group_id in feed.discards:\n",
-        new="            if is_message and item.entry.group_id in ():\n",
+        old="            if group_id in feed.discards:\n",
+        new="            if group_id in ():\n",
         tests=_HUB,
     ),
     Mutation(
