@@ -1,8 +1,11 @@
 """Stops trying where everything fails, and looks from time to time whether it still does."""
 
+import logging
 from typing import Final
 
 from server.service.ports import Clock
+
+log = logging.getLogger(__name__)
 
 _FAILURES: Final = 5
 _FIRST_PAUSE_S: Final = 1.0
@@ -13,10 +16,14 @@ class Breaker:
     """A circuit breaker: open after some failures in a row, then one try after each pause.
 
     The pauses double, up to half a minute. A success closes it.
+
+    Args:
+        what: names in the log what is tried.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, what: str) -> None:
         self._clock = clock
+        self._what = what
         self._failures = 0
         self._pause_s = _FIRST_PAUSE_S
         self._opens_s: float | None = None
@@ -44,18 +51,22 @@ class Breaker:
 
     def succeeded(self) -> None:
         """A try that was let through was answered."""
+        if self.is_open:
+            log.warning("%s works again", self._what)
         self._failures = 0
         self._pause_s = _FIRST_PAUSE_S
         self._opens_s = None
         self._is_tried = False
 
-    def failed(self) -> None:
+    def failed(self, reason: str) -> None:
         """A try that was let through was not answered as it should."""
         self._failures += 1
         if self._opens_s is not None and self._is_tried:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         elif self._failures < _FAILURES or self._opens_s is not None:
             return
+        else:
+            log.warning("%s fails (%s): it is tried from time to time", self._what, reason)
         self._is_tried = False
         self._opens_s = self._clock.monotonic_s() + self._pause_s
 

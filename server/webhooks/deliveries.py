@@ -63,6 +63,7 @@ class Deliveries:
     Attributes:
         delivered, failed: how many attempts ended so.
         buried: how many items became dead, or were dropped that are in no outbox.
+        lag_ms: how old the last one was that was told, when it was.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Deliveries:
         self._clock = clock
         self._limits = limits
         self._jitter = jitter
-        self._breaker = Breaker(clock)
+        self._breaker = Breaker(clock, "telling the webhook")
         self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None)
         self._streams: dict[str, _Stream] = {}
         self._ready: deque[_Stream] = deque()
@@ -94,6 +95,7 @@ class Deliveries:
         self.delivered = 0
         self.failed = 0
         self.buried = 0
+        self.lag_ms = 0
 
     # The outlet.
 
@@ -241,6 +243,7 @@ class Deliveries:
         failure, is_permanent = await self._post(outgoing, attempt)
         if failure is None:
             self.delivered += 1
+            self.lag_ms = self._clock.now_ms() - outgoing.item.time_ms
             self._finish(stream, outgoing, Settled(id=outgoing.id, fate=Fate.DELIVERED))
             return 0
         self.failed += 1
@@ -273,7 +276,7 @@ class Deliveries:
                 call_of(outgoing, attempt), self._limits["WEBHOOK_AFTER_MS"] / 1000
             )
         except NoAnswer as error:
-            self._breaker.failed()
+            self._breaker.failed(str(error))
             return str(error), False
         except BaseException:
             self._breaker.gave_up()
@@ -281,11 +284,12 @@ class Deliveries:
         if 200 <= answer.status < 300:
             self._breaker.succeeded()
             return None, False
+        failure = f"HTTP {answer.status}"
         if answer.status in _PERMANENT:
             self._breaker.succeeded()  # it works, and does not want this
         else:
-            self._breaker.failed()
-        return f"HTTP {answer.status}", answer.status in _PERMANENT
+            self._breaker.failed(failure)
+        return failure, answer.status in _PERMANENT
 
     def _backoff_ms(self, attempt: int) -> int:
         first, most = self._limits["WEBHOOK_BACKOFF_MS"], self._limits["WEBHOOK_BACKOFF_MOST_MS"]

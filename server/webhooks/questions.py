@@ -51,7 +51,7 @@ class Questions:
         blocks_on_failure: bool,
     ) -> None:
         self._receiver = receiver
-        self._breaker = Breaker(clock)
+        self._breaker = Breaker(clock, "asking the webhook")
         self._timeout_s = limits["WEBHOOK_BEFORE_MS"] / 1000
         self._blocks_on_failure = blocks_on_failure
         self.failed = 0
@@ -59,7 +59,7 @@ class Questions:
     async def ask(self, request: CallbackRequest, origin: Origin) -> Opinion:
         """See ``Operator.ask``."""
         if not self._breaker.take():
-            return self._without_answer(request, "it has not answered for a while")
+            return self._without_answer()
         call = Call(
             name=NAME_OF[type(request)],
             body=encode_request(request),
@@ -70,21 +70,19 @@ class Questions:
             answer = await self._receiver.post(call, self._timeout_s)
             body = _understood(answer, request)
         except NoAnswer as error:
-            self._breaker.failed()
-            return self._without_answer(request, str(error))
+            log.warning("%s: the webhook gave no usable answer: %s", call.name, error)
+            self._breaker.failed(str(error))
+            return self._without_answer()
         except BaseException:
             self._breaker.gave_up()
             raise
         self._breaker.succeeded()
         return _opinion(body)
 
-    def _without_answer(self, request: CallbackRequest, reason: str) -> Opinion:
+    def _without_answer(self) -> Opinion:
         self.failed += 1
-        name = NAME_OF[type(request)]
         if self._blocks_on_failure:
-            log.warning("%s was refused: the webhook gave no usable answer: %s", name, reason)
             raise Refused(ErrorCode.CALLBACK_FAILED)
-        log.warning("%s was allowed: the webhook gave no usable answer: %s", name, reason)
         return Opinion()
 
 

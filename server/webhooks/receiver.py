@@ -101,7 +101,7 @@ class HttpReceiver:
         except TimeoutError as error:
             raise NoAnswer(f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}"[:200]) from error
+            raise NoAnswer(_reason(error)) from error
 
     async def close(self) -> None:
         """Let go of the connections. It may be used again, which opens others."""
@@ -162,6 +162,14 @@ class HttpReceiver:
                 return None
             parts.append(part)
         return b"".join(parts)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the address that was called: it has the original's Sign."""
+    name = type(error).__name__
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{name}: what came is no HTTP"
+    return f"{name}: {error}"[:200]
 
 
 class _Resolver(AbstractResolver):

@@ -10,6 +10,8 @@ from server.service.ports import OutcomeUnknown, Unavailable
 log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 1.0
+_END_S: Final = 2.0
+"""How long a disk that hangs may hold up the end."""
 
 
 class Settling:
@@ -32,14 +34,15 @@ class Settling:
             self._work = asyncio.ensure_future(self._write())
 
     async def finish(self) -> None:
-        """Return when everything is noted, or cannot be."""
-        if self._work is not None:
-            await asyncio.gather(self._work, return_exceptions=True)
-        if self._notes:
-            try:
-                await self._write_some()
-            except (Unavailable, OutcomeUnknown):
-                log.warning("some of what was told could not be noted: it will be told again")
+        """Return when everything is noted, or cannot be; soon in any case."""
+        try:
+            async with asyncio.timeout(_END_S):
+                if self._work is not None:
+                    await asyncio.gather(self._work, return_exceptions=True)
+                if self._notes:
+                    await self._write_some()
+        except (Unavailable, OutcomeUnknown, TimeoutError):
+            log.warning("some of what was told could not be noted: it will be told again")
 
     @property
     def is_done(self) -> bool:

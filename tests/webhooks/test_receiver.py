@@ -173,8 +173,10 @@ class TestNoAnswer:
     )
     async def test_garbage_is_no_answer(self, response: bytes) -> None:
         async with http_peer(response) as peer:
-            with pytest.raises(NoAnswer):
-                await post(peer.url)
+            async with receiver_at(peer.url, token="secret") as receiver:
+                with pytest.raises(NoAnswer) as refused:
+                    await receiver.post(CALL, 5)
+            assert "Sign" not in str(refused.value)
 
     async def test_nobody_listens(self) -> None:
         with closing(socket.socket()) as unused:
