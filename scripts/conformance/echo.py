@@ -48,6 +48,9 @@ class Echo:
                 raise Malformed("a text message is not UTF-8") from error
         self._sink.write(_frame(data, is_binary=is_binary))
 
+    def end(self) -> None:
+        """See ``Talk.end``: the connection is the only one who knows this."""
+
 
 def _frame(payload: bytes, *, is_binary: bool) -> bytes:
     """One final unmasked frame (RFC 6455 section 5.2)."""

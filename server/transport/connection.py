@@ -126,7 +126,8 @@ class Connection(asyncio.Protocol):
         if (session := self.session) is not None:
             self._listener.hub.remove(session)
         self._listener.closed(self, self._address, was_introduced=self.session is not None)
-        # Who refers to each other in a circle stays until the collector comes by.
+        if self._conversation is not None:
+            self._conversation.end()
         self._conversation = None
         self._ws = None
 

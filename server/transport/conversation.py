@@ -39,6 +39,9 @@ class Talk(Protocol):
             ConnectionRefused: the connection cannot go on after this message.
         """
 
+    def end(self) -> None:
+        """The connection is gone: let go of whoever refers back to this."""
+
 
 class Conversation:
     """The talk of the protocol: hello first, then requests and pings.
@@ -81,6 +84,12 @@ class Conversation:
             self._pong(self.session)
         else:
             raise ConnectionRefused(CloseCode.MALFORMED, "hello was said already")
+
+    def end(self) -> None:
+        """See ``Talk.end``. Objects in a circle would stay until the collector comes by."""
+        self._caller = None
+        if self.session is not None:
+            self.session.on_ready = None
 
     def _understood(self, data: bytes) -> ClientFrame | None:
         """The message as its frame; None when it was wrong and has been answered."""

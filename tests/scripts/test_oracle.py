@@ -6,7 +6,7 @@ import pytest
 
 from scripts.loadgen.oracle import CHECKS, judge
 from scripts.loadgen.plan import Expects, Kind
-from scripts.loadgen.record import Fault, Outcome, Record
+from scripts.loadgen.record import DeviceRecord, Fault, Outcome, Record
 from tests.scripts.world import CREW, HALL, ROOM, World, play, record_of
 
 
@@ -288,3 +288,15 @@ def test_a_removal_that_no_tip_tells_is_told_to_who_removed() -> None:
 
     world.notice("bob", "group_profile_changed", HALL)
     assert judge(record) == []
+
+
+def test_the_end_of_a_room_is_promised_to_its_owner_and_to_guests_who_are_there() -> None:
+    world = play()
+    world.tip("group_disbanded", ROOM, "cid", to=["cid", "ann"])
+    world.device("ann", "laptop").stream.pop()
+    assert judge(record_of(world)) == []
+    # The owner's membership is stored: whichever device was away is told when it comes back.
+    record = record_of(world)
+    record.devices.append(DeviceRecord(user_id="cid", device_id="laptop", stream=[]))
+    record.devices[-1].stream += world.device("cid", "phone").stream[:-1]
+    assert Fault.LOST in faults(record)
