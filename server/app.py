@@ -126,7 +126,7 @@ async def serve(settings: Settings) -> int:
             rulebook=rulebook,
             authenticator=Authenticator(
                 sdkappid=settings.sdkappid,
-                secret_keys=[config.stored_key(settings)],
+                secret_keys=config.valid_keys(settings),
                 admins=settings.admins,
                 # What a token says is said of the time of the world, not of this log's.
                 now_s=lambda: int(time.time()),
@@ -141,7 +141,7 @@ async def serve(settings: Settings) -> int:
             operator=node.operator,
             entrance=Entrance(
                 sdkappid=settings.sdkappid,
-                secret_keys=[config.stored_key(settings)],
+                secret_keys=config.valid_keys(settings),
                 admins=settings.admins,
                 rulebook=rulebook,
                 now_s=lambda: int(time.time()),

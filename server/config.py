@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_listen: Address = Address("127.0.0.1", 7701)
     data: str = "./muster-data"
     secret_key: str = ""
+    secret_key_previous: str = ""
     sdkappid: int = 1400000000
     admins: tuple[str, ...] = ("administrator",)
     behind_proxy: bool = False
@@ -143,6 +144,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "secret_key": Setting(
         str, "the key that signs tokens; made and stored in data when not set", is_secret=True
     ),
+    "secret_key_previous": Setting(
+        str, "the key before this one, as long as its tokens are still taken", is_secret=True
+    ),
     "sdkappid": Setting(_app_number, "the app's number in tokens"),
     "admins": Setting(_names, "user IDs of the operator's accounts, comma separated"),
     "behind_proxy": Setting(_boolean, "a proxy ends TLS and names clients in X-Forwarded-For"),
@@ -230,6 +234,16 @@ def stored_key(settings: Settings) -> str:
             f"the key file {path} is empty; restore it, or remove it for a new key"
         )
     return key
+
+
+def valid_keys(settings: Settings) -> list[str]:
+    """Every key whose tokens are taken: the one that signs, and the one before it, if there is one.
+
+    Raises:
+        SettingsRefused: there is none yet.
+    """
+    previous = settings.secret_key_previous
+    return [stored_key(settings), *([previous] if previous else [])]
 
 
 def make_key(settings: Settings, key: str) -> bool:
