@@ -4,7 +4,7 @@ It knows the log, the memberships that follow from the log, and the promises of 
 the code that is being judged it knows nothing.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -157,7 +157,10 @@ class Oracle:
             for one in self.view(stretch.epoch, user_id).after(stretch.start)
             if not self._is_skipped(one.name, user_id)
         ]
-        index_of = {one.name: index for index, one in enumerate(expected)}
+        # A group whose ID was free again begins anew, with the same numbers.
+        indexes_of: defaultdict[Name, list[int]] = defaultdict(list)
+        for index, one in enumerate(expected):
+            indexes_of[one.name].append(index)
         next_of: list[int] = [0]
         """After each event: the index of what may come next."""
         reached = 0
@@ -165,10 +168,12 @@ class Oracle:
             if self._is_skipped(name, user_id):
                 next_of.append(reached)
                 continue
-            index = index_of.get(name)
-            if index is None or index < reached:
-                yield self._why_not(name, stretch, user_id, index)
+            indexes = indexes_of.get(name, [])
+            place = bisect_left(indexes, reached)
+            if place == len(indexes):
+                yield self._why_not(name, stretch, user_id, was_expected=bool(indexes))
                 return
+            index = indexes[place]
             skipped = [one for one in expected[reached:index] if one.must]
             if skipped:
                 yield f"{skipped[0].name} is missing before {name} (from {stretch.start})"
@@ -205,8 +210,8 @@ class Oracle:
                 return
             before = position
 
-    def _why_not(self, name: Name, stretch: Stretch, user_id: str, index: int | None) -> str:
-        if index is not None:
+    def _why_not(self, name: Name, stretch: Stretch, user_id: str, *, was_expected: bool) -> str:
+        if was_expected:
             return f"{name} came twice, or too late (from {stretch.start})"
         ledger = self._ledgers[stretch.epoch]
         place = next((t.position for t in ledger.log if name_of_entry(t) == name), None)

@@ -179,3 +179,21 @@ def test_replies_agree_with_the_log(times: int, seen: Sequence[Sighting], is_rig
     oracle = oracle_of(ledger, contents={KEY: {"content"}})
     wrong = list(oracle.judge_replies("ann", seen))
     assert (wrong == []) == is_right, wrong
+
+
+def test_a_group_that_begins_anew_has_the_same_numbers_again() -> None:
+    joined = to_ann("group_created", joined=("ann",))
+    ended = entry("group_disbanded", kind=EventKind.NOTICE, closes=True)
+    log = [
+        Committed(joined, 1, 1),
+        Committed(ended, 2, 1),
+        Committed(joined, 3, 2),
+        Committed(entry(), 4, 1),
+    ]
+    names: list[Name] = [("inbox", INBOX, 1), ("group", G, 1), ("inbox", INBOX, 2), ("group", G, 1)]
+    for count, is_complete in ((4, True), (3, False), (3, True)):
+        run = RunRecord("ann", "ann/d", None)
+        run.stretches.append(Stretch("t1", 0))
+        run.stretches[-1].names = names[:count]
+        wrong = list(oracle_of(ledger_of(log)).judge_run(run, is_complete=is_complete))
+        assert (wrong == []) == (count == 4 or not is_complete), wrong
