@@ -1,5 +1,6 @@
 """An operator's program and the server's admin listener, on a real HTTP connection."""
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -74,7 +75,7 @@ class Office:
     async def send(
         self,
         path: str,
-        body: bytes = b"{}",
+        body: bytes | io.BytesIO = b"{}",
         *,
         query: Mapping[str, str] | None = None,
         method: str = "POST",

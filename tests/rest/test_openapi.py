@@ -1,0 +1,46 @@
+"""The document describes what there is, and what there is fits it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from server.rest.commands import COMMANDS
+from server.rest.shapes import wire_name
+from tests.kit.office import Office
+
+
+@pytest.fixture
+async def document(office: Office) -> dict[str, Any]:
+    async with office.http.get(office.address + "/openapi.json") as response:
+        assert response.status == 200
+        found: dict[str, Any] = await response.json()
+    return found
+
+
+async def test_it_names_every_command_that_works(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == {row.path for row in COMMANDS}
+    operations = [path["post"] for path in document["paths"].values()]
+    assert len({operation["operationId"] for operation in operations}) == len(COMMANDS)
+    assert all(operation["summary"] for operation in operations)
+
+
+async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    references = {piece.split('"')[0] for piece in text.split('"$ref": "')[1:]}
+    assert len(references) > 50
+    for reference in references:
+        found: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+
+
+async def test_names_are_those_of_the_original(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"Owner_Account", "GroupId", "FaceUrl", "MaxMemberCount"} <= set(
+        schemas["CreateGroup"]["properties"]
+    )
+    assert "AppDefinedDataFilter_GroupMember" in schemas["GroupFilter"]["properties"]
+    assert schemas["AddGroupMember"]["properties"]["MemberList"]["maxItems"] == 300
+    assert wire_name("member_to_del__account") == "MemberToDel_Account"
