@@ -171,6 +171,22 @@ def members_changed(
     return tip(tip_name, group, actor_id, now_ms, data)
 
 
+def told_to_operator(group: Group, user_ids: tuple[str, ...], actor_id: str, now_ms: int) -> Entry:
+    """To the operator alone: these users are members now; their membership begins with it."""
+    data = events.MembersChanged(
+        user_ids=list(user_ids), member_count=group.member_count, version=group.version
+    )
+    return notice_to(
+        actor_id,
+        Notice.MEMBER_INVITED,
+        group.group_id,
+        actor_id,
+        now_ms,
+        data,
+        joined=user_ids,
+    )
+
+
 def profile_changed(
     group: Group, data: events.ProfileChanged, actor_id: str, now_ms: int, policy: TipPolicy
 ) -> Entry:

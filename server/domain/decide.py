@@ -29,6 +29,7 @@ from server.domain import (
     admission,
     applications,
     creation,
+    imports,
     invitations,
     lifecycle,
     members,
@@ -39,16 +40,21 @@ from server.domain import (
 )
 from server.domain.jobs import (
     AddMembers,
+    BanUsers,
     DeleteCounters,
+    DeleteMessagesOf,
     ExpelMembers,
     ForgetUser,
     FoundGroup,
+    ImportMembers,
+    ImportMessages,
     MuteMembers,
     RecognizeUser,
     RecycleGroup,
     ReplaceAttributes,
     SendNotice,
     SetCounters,
+    SetUnread,
 )
 from server.domain.model import Actor, Decision, Slice
 from server.domain.rules import Rulebook
@@ -72,6 +78,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     counters: bool = False
     read_state_of: str | None = None
     entry_seq: int | None = None
+    last_entries: int = 0
     handlers: bool = False
     seen_by: str | None = None
     application_ids: Sequence[str] = ()
@@ -79,7 +86,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_wide(self) -> bool:
         """Whether reading it takes more than rows by their keys: such a command begins a batch."""
-        return self.handlers or self.entry_seq is not None or bool(self.application_ids)
+        reads_log = self.entry_seq is not None or self.last_entries > 0
+        return self.handlers or reads_log or bool(self.application_ids)
 
 
 Decide = Callable[[Rulebook, Slice, Any, Actor, int], Decision]
@@ -210,6 +218,33 @@ def _of_muted(command: MuteMembers, actor: Actor) -> Needs:
     )
 
 
+def _of_imported(command: ImportMembers, actor: Actor) -> Needs:
+    users = [member.user_id for member in command.members]
+    return Needs(
+        group_id=command.group_id,
+        member_ids=users,
+        remembered_ids=users,
+        counted_user_ids=users,
+        read_state_of=actor.user_id,
+    )
+
+
+def _of_log(command: ImportMessages | DeleteMessagesOf, _actor: Actor) -> Needs:
+    return Needs(group_id=command.group_id, last_entries=imports.LOOKED_AT)
+
+
+def _of_unread(command: SetUnread, _actor: Actor) -> Needs:
+    return Needs(
+        group_id=command.group_id, member_ids=[command.user_id], read_state_of=command.user_id
+    )
+
+
+def _of_banned(command: BanUsers, _actor: Actor) -> Needs:
+    return Needs(
+        group_id=command.group_id, member_ids=command.user_ids, remembered_ids=command.user_ids
+    )
+
+
 def _of_told(command: SendNotice, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id, *command.user_ids])
 
@@ -273,6 +308,11 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     ReplaceAttributes: _Case(_of_attributes, operations.replace_attributes),
     SetCounters: _Case(_of_counters, operations.set_counters),
     DeleteCounters: _Case(_of_counters, operations.delete_counters),
+    ImportMembers: _Case(_of_imported, imports.import_members),
+    ImportMessages: _Case(_of_log, imports.import_messages),
+    SetUnread: _Case(_of_unread, imports.set_unread),
+    DeleteMessagesOf: _Case(_of_log, imports.delete_messages_of),
+    BanUsers: _Case(_of_banned, operations.ban_users),
     ForgetUser: _Case(_of_newcomer, operations.forget_user),
     MarkRead: _Case(_of_reader, messages.mark_read),
 }

@@ -14,7 +14,7 @@ from protocol.results import (
     MemberResultKind,
     MemberResults,
 )
-from protocol.vocabulary import InviteJoinOption, Notice, Tip
+from protocol.vocabulary import InviteJoinOption, Tip
 from server.domain import announcements, arrivals
 from server.domain.admission import admit
 from server.domain.jobs import AddMembers
@@ -109,16 +109,7 @@ def _silenced(decision: Decision, group_id: str, actor: Actor, now_ms: int) -> D
     if not isinstance(after, Group):
         return decision
     user_ids = tuple(row.user_id for row in decision.puts.values() if isinstance(row, Member))
-    tip = announcements.members_changed(Tip.MEMBER_INVITED, user_ids, after, actor.user_id, now_ms)
-    told = announcements.notice_to(
-        actor.user_id,
-        Notice.MEMBER_INVITED,
-        group_id,
-        actor.user_id,
-        now_ms,
-        tip.data,
-        joined=user_ids,
-    )
+    told = announcements.told_to_operator(after, user_ids, actor.user_id, now_ms)
     return replace(decision, entries=[told])
 
 

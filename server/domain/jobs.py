@@ -1,11 +1,16 @@
 """Commands that the server itself gives; no method of the protocol, and no caller."""
 
+import msgspec
+
 from protocol.commands import (
     ChangingCommand,
     CreateGroup,
     InviteMembers,
     RemoveMembers,
 )
+from protocol.messages import Element
+from protocol.results import Result
+from protocol.vocabulary import Role
 
 
 class RecognizeUser(ChangingCommand, frozen=True, kw_only=True):
@@ -87,3 +92,64 @@ class DeleteCounters(ChangingCommand, frozen=True, kw_only=True):
 
 class ForgetUser(ChangingCommand, frozen=True, kw_only=True):
     """The actor is known no longer, where users must be known."""
+
+
+class ImportedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was a member elsewhere: since when, and how much is unread."""
+
+    user_id: str
+    role: Role = Role.MEMBER
+    join_time_ms: int | None = None
+    unread: int = 0
+
+
+class ImportMembers(ChangingCommand, frozen=True, kw_only=True):
+    """Take over members; one result for each, and nobody is told but the operator."""
+
+    group_id: str
+    members: list[ImportedMember]
+
+
+class ImportedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said elsewhere, by whom and when."""
+
+    from_id: str
+    time_ms: int
+    body: list[Element]
+
+
+class ImportMessages(ChangingCommand, frozen=True, kw_only=True):
+    """Take over messages, the oldest first, all of them later than the group's last one."""
+
+    group_id: str
+    messages: list[ImportedMessage]
+
+
+class ImportedMessages(Result, frozen=True, kw_only=True):
+    """The number of the first message; the others follow it."""
+
+    seq: int | None = None
+
+
+class SetUnread(ChangingCommand, frozen=True, kw_only=True):
+    """Put a member's read position so many entries before the end of the log."""
+
+    group_id: str
+    user_id: str
+    unread: int
+
+
+class DeleteMessagesOf(ChangingCommand, frozen=True, kw_only=True):
+    """Take the content of a user's messages out of the last ones of the log; nobody is told."""
+
+    group_id: str
+    from_id: str
+
+
+class BanUsers(ChangingCommand, frozen=True, kw_only=True):
+    """Put users out of an AVChatRoom and keep them out for so many seconds; 0 lets them in."""
+
+    group_id: str
+    user_ids: list[str]
+    ban_s: int
+    reason: str = ""

@@ -173,6 +173,7 @@ def _puts(
     if is_stored:
         puts[MemberKey(group.group_id, member.user_id)] = after
     else:
+        # Who takes part is not banned, so that nothing else is remembered of the user.
         puts[RememberedKey(group.group_id, member.user_id)] = Remembered(
             group_id=group.group_id,
             user_id=member.user_id,

@@ -59,6 +59,15 @@ def join_group(
     if state.members.get(actor.user_id) is not None:
         return Decision(result=JoinGroupResult(status=JoinStatus.ALREADY_MEMBER))
     rulebook.require(Operation.JOIN, group.type, Standing.NONE)
+    remembered = state.remembered.get(actor.user_id)
+    if remembered is not None and remembered.banned_until_ms > now_ms:
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            "the user is banned from the group for a time",
+            rule="banned",
+            have=now_ms,
+            need=remembered.banned_until_ms,
+        )
     if group.apply_join_option is ApplyJoinOption.DISABLE_APPLY:
         raise Refused(
             ErrorCode.NO_PERMISSION,

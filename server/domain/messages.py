@@ -43,7 +43,7 @@ def send_message(
     member = state.members.get(actor.user_id)
     standing = standing_of(actor, member)
     rulebook.require(Operation.SEND_MESSAGE, group.type, standing)
-    _check_message(rulebook, command)
+    check_message(rulebook, command)
     _require_voice(group, member, standing, now_ms)
     is_stored = rulebook.traits[group.type].stores_messages and not command.online_only
     data = MessageData(
@@ -137,7 +137,12 @@ def _require_may_recall(
         raise Refused(ErrorCode.RECALL_TOO_LATE, rule="recall_ms", have=age_ms, need=most_ms)
 
 
-def _check_message(rulebook: Rulebook, command: SendMessage) -> None:
+def check_message(rulebook: Rulebook, command: SendMessage) -> None:
+    """Return if the message is within its limits.
+
+    Raises:
+        Refused: BAD_REQUEST, MESSAGE_TOO_LARGE, TOO_MANY_MENTIONS or INVALID_USER_ID.
+    """
     check_count(rulebook, "body", len(command.body), "BODY_ELEMENTS", at_least=1)
     if sum(isinstance(element, CustomElement) for element in command.body) > 1:
         raise Refused(ErrorCode.BAD_REQUEST, "body has more than one custom element", field="body")

@@ -59,13 +59,14 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a group keeps of a user who has no Member row.
 
     Of one who left while muted, so that coming back does not end the mute; and of one who takes
-    part in an AVChatRoom, whose membership is not stored.
+    part in an AVChatRoom, whose membership is not stored, or may not until ``banned_until_ms``.
     """
 
     group_id: str
     user_id: str
     mute_until_ms: int = 0
     receive_option: ReceiveOption | None = None
+    banned_until_ms: int = 0
 
 
 class Attributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +216,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     members; ``remembered`` likewise. ``group_counts`` says for each user who may be added in how
     many groups they are. ``handlers`` are the group's owner and admins (None: not looked up),
     ``pending`` what waits for them and for invitees, oldest first, and ``handlers_of`` the owners
-    and admins of the groups in those lists. ``entry`` is the one that is to be recalled. ``cases`` has, for
+    and admins of the groups in those lists. ``entry`` is the one that is to be recalled, ``last_entries``
+    the newest of the group's log with their numbers, oldest first. ``cases`` has, for
     each application that is to be handled, the application and a slice of its group.
     ``participant_count`` is how many take part now in a group that stores no membership, and
     ``connected`` who of ``members`` has a connection (None: not looked up).
@@ -233,6 +235,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters | None = None
     read_state: ReadState = ReadState()
     entry: "Entry | None" = None
+    last_entries: Sequence[tuple[int, "Entry"]] = ()
     handlers: Sequence[str] | None = None
     pending: Mapping[str, Sequence[Application]] = {}
     handlers_of: Mapping[str, Sequence[str]] = {}
@@ -295,6 +298,14 @@ class ReadUpTo(msgspec.Struct, frozen=True):
     seq: int
 
 
+class PlaceAt(msgspec.Struct, frozen=True):
+    """A member's read position is ``seq`` from now on, also if it goes back by that."""
+
+    group_id: str
+    user_id: str
+    seq: int
+
+
 class Redaction(msgspec.Struct, frozen=True):
     """An entry of the group's log keeps its number and gets other data."""
 
@@ -315,6 +326,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int] = {}
     spoke: Spoke | None = None
     reads: ReadUpTo | None = None
+    places: Sequence[PlaceAt] = ()
     redactions: Sequence[Redaction] = ()
     entries: Sequence[Entry] = ()
 

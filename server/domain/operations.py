@@ -6,12 +6,14 @@ from msgspec.structs import replace
 
 from protocol.commands import UpdateMember
 from protocol.errors import ErrorCode, Refused
-from protocol.events import CustomNotice, ProfileChanged
+from protocol.events import CustomNotice, Kicked, ProfileChanged
+from protocol.identifiers import is_user_id
 from protocol.limits import MAX_INTEGER
 from protocol.results import CountersResult, Nothing
-from protocol.vocabulary import Notice
-from server.domain import announcements, members, profile
+from protocol.vocabulary import Notice, Tip
+from server.domain import announcements, arrivals, members, profile
 from server.domain.jobs import (
+    BanUsers,
     DeleteCounters,
     ForgetUser,
     MuteMembers,
@@ -28,6 +30,8 @@ from server.domain.model import (
     Group,
     GroupKey,
     KnownUserKey,
+    Remembered,
+    RememberedKey,
     Row,
     RowKey,
     Slice,
@@ -103,7 +107,14 @@ def set_counters(
 ) -> Decision:
     """Each named counter has the named value; those connected are told."""
     group = _group_of_counters(rulebook, state, command.group_id, actor)
-    check_count(rulebook, "values", len(command.values), "COUNTERS", at_least=1)
+    check_count(
+        rulebook,
+        "values",
+        len(command.values),
+        "COUNTERS",
+        at_least=1,
+        code=ErrorCode.TOO_MANY_COUNTERS,
+    )
     values = dict(_values(state))
     for key, value in command.values.items():
         profile.check_key(rulebook, "values", key, "COUNTER_KEY_BYTES")
@@ -173,3 +184,77 @@ def _with_counters(
         puts={CountersKey(group.group_id): Counters(group_id=group.group_id, values=values)},
         entries=[told],
     )
+
+
+def ban_users(
+    rulebook: Rulebook, state: Slice, command: BanUsers, actor: Actor, now_ms: int
+) -> Decision:
+    """The users take no part in the AVChatRoom for a time; those who do now are put out."""
+    group = living_group(state, command.group_id)
+    if rulebook.traits[group.type].stores_members:
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            f"nobody is banned from a group of type {group.type}; remove them",
+            rule="ban",
+            have=str(group.type),
+            need="AVChatRoom",
+        )
+    check_length(rulebook, "reason", command.reason, "BODY_BYTES")
+    until_ms = min(now_ms + command.ban_s * 1000, MAX_INTEGER) if command.ban_s else 0
+    puts: dict[RowKey, Row | None] = {}
+    gone: list[str] = []
+    for user_id in dict.fromkeys(command.user_ids):
+        most = rulebook.limit("USER_ID_BYTES") or 0
+        if not is_user_id(user_id, max_bytes=most):
+            raise Refused(ErrorCode.INVALID_USER_ID, user_id=user_id[:64])
+        if user_id == group.owner_id:
+            raise Refused(
+                ErrorCode.NO_PERMISSION,
+                "the owner is not banned",
+                rule="ban",
+                have="owner",
+                need="member",
+            )
+        before = state.remembered.get(user_id) or Remembered(
+            group_id=group.group_id, user_id=user_id
+        )
+        if before.banned_until_ms != until_ms:
+            puts[RememberedKey(group.group_id, user_id)] = replace(before, banned_until_ms=until_ms)
+        if until_ms and state.members.get(user_id) is not None:
+            gone.append(user_id)
+    return Decision(
+        result=Nothing(),
+        puts=puts,
+        entries=_put_out(rulebook, group, state, gone, command.reason, actor, now_ms),
+    )
+
+
+def _put_out(
+    rulebook: Rulebook,
+    group: Group,
+    state: Slice,
+    gone: list[str],
+    reason: str,
+    actor: Actor,
+    now_ms: int,
+) -> list[Entry]:
+    if not gone:
+        return []
+    after = arrivals.counted(group, state, -len(gone))
+    notices = [
+        announcements.notice_to(
+            user_id,
+            Notice.KICKED,
+            group.group_id,
+            actor.user_id,
+            now_ms,
+            Kicked(reason=reason),
+            is_stored=False,
+        )
+        for user_id in gone
+    ]
+    tip = announcements.members_changed(
+        Tip.MEMBER_KICKED, gone, after, actor.user_id, now_ms, reason=reason
+    )
+    policy = rulebook.traits[group.type].membership_tips
+    return announcements.departures(notices, tip, tuple(gone), policy, stores_members=False)

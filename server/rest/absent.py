@@ -9,18 +9,10 @@ _NO_TOPICS: Final = "this server has no topics"
 _NO_RECEIPTS: Final = "this server keeps no read receipts"
 _NO_EXTENSIONS: Final = "this server has no message extensions"
 _NO_MARKS: Final = "this server has no marks on participants"
-_NO_BANS: Final = "this server bans nobody from an AVChatRoom yet"
 _MILLION: Final = "million_group_open_http_svc"
 _EXTENSIONS: Final = "openim_msg_ext_http_svc"
 
 ABSENT: Final[Sequence[Absent]] = (
-    Absent(name="import_group_member", reason="this server imports no members yet"),
-    Absent(name="import_group_msg", reason="this server imports no messages yet"),
-    Absent(name="set_unread_msg_num", reason="this server moves no read positions back yet"),
-    Absent(name="delete_group_msg_by_sender", reason="this server deletes no messages yet"),
-    Absent(name="ban_group_member", reason=_NO_BANS),
-    Absent(name="unban_group_member", reason=_NO_BANS),
-    Absent(name="get_group_ban_member", reason=_NO_BANS),
     Absent(
         name="get_specified_group_member_info",
         reason="its fields are not published; use get_group_member_info",
@@ -31,11 +23,6 @@ ABSENT: Final[Sequence[Absent]] = (
     ),
     Absent(name="get_group_msg_receipt", reason=_NO_RECEIPTS),
     Absent(name="get_group_msg_receipt_detail", reason=_NO_RECEIPTS),
-    Absent(
-        service="group_open_avchatroom_http_svc",
-        name="get_members",
-        reason="this server shows no pages of participants yet",
-    ),
     Absent(service="group_open_avchatroom_http_svc", name="modify_user_info", reason=_NO_MARKS),
     Absent(service=_MILLION, name="create_topic", reason=_NO_TOPICS),
     Absent(service=_MILLION, name="destroy_topic", reason=_NO_TOPICS),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from server.rest import groups, members, messages, profiles, users, values
+from server.rest import groups, imports, members, messages, profiles, rooms, users, values
 from server.rest.absent import ABSENT
 from server.rest.registry import Command, Row, by_place
 from server.rest.shapes import Answer
@@ -346,6 +346,100 @@ COMMANDS: Final[Sequence[Command]] = (
         },
     ),
     Command(
+        name="import_group_member",
+        request=imports.ImportGroupMember,
+        answer=members.AddResults,
+        handler=imports.import_group_member,
+        example={
+            "GroupId": "MyImportedGroup",
+            "MemberList": [
+                {
+                    "Member_Account": "tommy",
+                    "Role": "Admin",
+                    "JoinTime": 1448357837,
+                    "UnreadMsgNum": 5,
+                }
+            ],
+        },
+    ),
+    Command(
+        name="import_group_msg",
+        request=imports.ImportGroupMsg,
+        answer=imports.ImportResults,
+        handler=imports.import_group_msg,
+        example={
+            "GroupId": "MyImportedGroup",
+            "MsgList": [
+                {
+                    "From_Account": "leckie",
+                    "SendTime": 1448357837,
+                    "Random": 8912345,
+                    "MsgBody": [
+                        {"MsgType": "TIMTextElem", "MsgContent": {"Text": "red packet"}},
+                        {"MsgType": "TIMFaceElem", "MsgContent": {"Index": 6, "Data": "abc"}},
+                    ],
+                },
+                {
+                    "From_Account": "peter",
+                    "SendTime": 1448357838,
+                    "MsgBody": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "thanks"}}],
+                },
+            ],
+        },
+        differs="All or none; connected members get them, they count as unread, and they are kept "
+        "for HISTORY_MS from SendTime.",
+    ),
+    Command(
+        name="set_unread_msg_num",
+        request=imports.SetUnreadMsgNum,
+        answer=Answer,
+        handler=imports.set_unread_msg_num,
+        example={"GroupId": "MyImportedGroup", "Member_Account": "tommy", "UnreadMsgNum": 1},
+    ),
+    Command(
+        name="delete_group_msg_by_sender",
+        request=imports.DeleteBySender,
+        answer=Answer,
+        handler=imports.delete_group_msg_by_sender,
+        example={"GroupId": "MyImportedGroup", "Sender_Account": "leckie"},
+        differs="The messages are shown as recalled.",
+    ),
+    Command(
+        name="ban_group_member",
+        request=rooms.BanMembers,
+        answer=Answer,
+        handler=rooms.ban_group_member,
+        example={
+            "GroupId": "MyRoom",
+            "Members_Account": ["peter"],
+            "Duration": 3600,
+            "Description": "spam",
+        },
+    ),
+    Command(
+        name="get_group_ban_member",
+        request=rooms.GetBanned,
+        answer=rooms.BannedAccounts,
+        handler=rooms.get_group_ban_member,
+        example={"GroupId": "MyRoom", "Limit": 2, "Offset": 0},
+    ),
+    Command(
+        name="unban_group_member",
+        request=rooms.UnbanMembers,
+        answer=Answer,
+        handler=rooms.unban_group_member,
+        example={"GroupId": "MyRoom", "Members_Account": ["peter"]},
+    ),
+    Command(
+        service="group_open_avchatroom_http_svc",
+        name="get_members",
+        request=rooms.GetParticipants,
+        answer=rooms.Participants,
+        handler=rooms.get_members,
+        example={"GroupId": "MyRoom", "Timestamp": 0},
+        differs="There are no profiles: NickName and Avatar are empty; Mark has no effect.",
+    ),
+    Command(
         name="destroy_group",
         request=groups.DestroyGroup,
         answer=Answer,
@@ -408,7 +502,8 @@ COMMANDS: Final[Sequence[Command]] = (
         differs="There is no push: nobody is PushOnline.",
     ),
 )
-"""In the order of the README. The examples play in one group, from its beginning to its end."""
+"""In the order of the README. The examples play in one group, from its beginning to its end;
+those of imports in another, and those of AVChatRooms in `MyRoom`."""
 
 TABLE: Final[Mapping[tuple[str, str], Row]] = by_place((*COMMANDS, *ABSENT))
 """Every command, by service and name."""

@@ -11,6 +11,7 @@ from protocol.commands import ListMessages, RecallMessage, SendMessage
 from protocol.dialect import body_of, msg_body
 from protocol.errors import Refused
 from protocol.events import MessageData
+from protocol.messages import Element
 from protocol.vocabulary import EventKind, Message, MessagePriority
 from server.domain.jobs import SendNotice
 from server.domain.model import Origin
@@ -89,7 +90,7 @@ async def send_group_msg(call: Call, request: SendGroupMsg) -> Answer:
         )
     command = SendMessage(
         group_id=request.group_id,
-        body=_body(request.msg_body),
+        body=body_of_elements(request.msg_body),
         priority=request.msg_priority,
         online_only=bool(request.online_only_flag),
         at_user_ids=_mentioned(request.group_at_info),
@@ -111,7 +112,12 @@ def _origin(call: Call, request: SendGroupMsg) -> Origin:
     )
 
 
-def _body(elements: list[MessageElement]) -> list[Any]:
+def body_of_elements(elements: list[MessageElement]) -> list[Element]:
+    """The body that a MsgBody means.
+
+    Raises:
+        CallRefused: INVALID_PARAMETERS with the place.
+    """
     given = [
         {"MsgType": element.msg_type, "MsgContent": element.msg_content} for element in elements
     ]

@@ -47,6 +47,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True):
     counters: Mapping[str, int] = {}
     read_states: Mapping[MemberKey, ReadState] = {}
     entry: Entry | None = None
+    last_entries: Sequence[tuple[int, Entry]] = ()
     handlers: Sequence[str] | None = None
     pending: Mapping[str, Sequence[Application]] = {}
     handlers_of: Mapping[str, Sequence[str]] = {}
@@ -78,6 +79,7 @@ class BatchView:
         self._taking_part: dict[tuple[str, str], int | None] = {}
         self._grown: dict[str, int] = {}
         self._read: dict[MemberKey, int] = {}
+        self._placed: dict[MemberKey, int] = {}
         self.write_sets: list[WriteSet] = []
 
     def slice_of(
@@ -128,6 +130,7 @@ class BatchView:
                 counts=decision.counts,
                 spoke=decision.spoke,
                 reads=decision.reads,
+                places=decision.places,
                 redactions=decision.redactions,
                 entries=decision.entries,
                 request=request,
@@ -174,6 +177,7 @@ class BatchView:
             counters=self._look(CountersKey(group_id), Counters, seen) if needs.counters else None,
             read_state=self._read_state(needs, group_id),
             entry=self._extras.entry if needs.entry_seq is not None else None,
+            last_entries=self._extras.last_entries if needs.last_entries else (),
             handlers=self._extras.handlers if needs.handlers else None,
             pending=self._extras.pending,
             handlers_of=self._extras.handlers_of,
@@ -270,7 +274,7 @@ class BatchView:
         return msgspec.structs.replace(
             found,
             head_seq=found.head_seq + self._grown.get(group_id, 0),
-            read_seq=max(found.read_seq, self._read.get(key, 0)),
+            read_seq=max(self._placed.get(key, found.read_seq), self._read.get(key, 0)),
         )
 
     def _participant_count(self, group: Group | None) -> int:
@@ -306,6 +310,10 @@ class BatchView:
         for entry in decision.entries:
             if entry.is_stored and entry.inbox_of is None:
                 self._grown[entry.group_id] = self._grown.get(entry.group_id, 0) + 1
+        for place in decision.places:
+            key = MemberKey(place.group_id, place.user_id)
+            self._placed[key] = place.seq
+            self._read.pop(key, None)
         if decision.reads is not None:
             key = MemberKey(decision.reads.group_id, decision.reads.user_id)
             self._read[key] = decision.reads.seq

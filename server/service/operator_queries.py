@@ -109,6 +109,10 @@ class OperatorQueries:
         """
         return await asked(self._store.muted(group_id, now_ms))
 
+    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """Who is banned from the group, with the end of it in Unix milliseconds; by user ID."""
+        return await asked(self._store.banned(group_id, now_ms))
+
     async def known(self, user_ids: Sequence[str]) -> Mapping[str, bool]:
         """Which of the users are known; all of them where nobody has to be."""
         if not self._rulebook.requires_known_users:

@@ -18,6 +18,7 @@ from server.domain.model import (
     Group,
     Member,
     MemberKey,
+    PlaceAt,
     ReadState,
     ReadUpTo,
     Redaction,
@@ -70,6 +71,7 @@ class WriteSet(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int] = {}
     spoke: Spoke | None = None
     reads: ReadUpTo | None = None
+    places: Sequence[PlaceAt] = ()
     redactions: Sequence[Redaction] = ()
     entries: Sequence[Entry] = ()
     request: RequestKey | None = None
@@ -328,6 +330,9 @@ class Store(Protocol):
 
         Its members, and those whose mute it remembers.
         """
+
+    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """Who is banned from a living group beyond ``now_ms``, and until when; by user ID."""
 
     async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
         """Up to ``limit`` living groups without a message or change of their row since then."""

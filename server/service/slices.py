@@ -151,6 +151,11 @@ class SliceLoader:
         group_ids: list[str] = []
         if needs.group_id is not None and needs.entry_seq is not None:
             changes["entry"] = await self._entry(needs.group_id, needs.entry_seq)
+        if needs.group_id is not None and needs.last_entries:
+            found = await self._store.history(
+                needs.group_id, 0, 2**53, needs.last_entries, newest=True
+            )
+            changes["last_entries"] = [(told.seq, told.entry) for told in found]
         if needs.group_id is not None and needs.handlers:
             group_ids.append(needs.group_id)
         invitees = list(needs.counted_user_ids)

@@ -105,8 +105,9 @@ class ChangedInterval(msgspec.Struct):
 class Mark(msgspec.Struct):
     """What a member has said and read; whoever has none has one of zeros.
 
-    A fresh one replaces what there was. Another only moves it: ``read_seq`` never goes back,
-    ``last_message_ms`` is set unless it is 0, and its joining is not known here.
+    A fresh one replaces what there was. Another only moves it: ``read_seq`` never goes back
+    unless ``is_placed``, ``last_message_ms`` is set unless it is 0, and its joining is not known
+    here.
     """
 
     is_fresh: bool
@@ -114,6 +115,7 @@ class Mark(msgspec.Struct):
     joined_seq: int
     read_seq: int
     last_message_ms: int
+    is_placed: bool = False
 
 
 class RememberedRequest(msgspec.Struct, frozen=True):

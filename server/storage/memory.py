@@ -281,6 +281,18 @@ class MemoryStore:
             and row.mute_until_ms > now_ms
         )
 
+    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """See ``Store.banned``."""
+        tables = self._check()
+        rows = (version.row for version in tables.rows.values() if tables.lives(group_id))
+        return sorted(
+            (row.user_id, row.banned_until_ms)
+            for row in rows
+            if isinstance(row, Remembered)
+            and row.group_id == group_id
+            and row.banned_until_ms > now_ms
+        )
+
     async def trim(self, shard: int, before_ms: int, limit: int) -> int:
         """See ``Store.trim``."""
         return self._check(shard).trim(before_ms, limit)

@@ -238,7 +238,8 @@ class Tables:
             self.marks[key] = mark
         else:
             known.last_message_ms = mark.last_message_ms or known.last_message_ms
-            known.read_seq = max(known.read_seq, mark.read_seq)
+            before = 0 if mark.is_placed else known.read_seq
+            known.read_seq = max(before, mark.read_seq)
 
     def _add_entry(self, name: str, told: Committed, text: str) -> None:
         log = self.logs[name]

@@ -19,6 +19,7 @@ from server.domain.model import (
     GroupKey,
     Member,
     MemberKey,
+    PlaceAt,
     ReadUpTo,
     Redaction,
     Row,
@@ -155,6 +156,8 @@ class _Numbering:
             self._note_spoke(write_set, write_set.spoke, committed)
         if write_set.reads is not None:
             self._note_read(write_set.reads)
+        for place in write_set.places:
+            self._note_place(place)
         changes.redactions.extend(
             redaction for redaction in write_set.redactions if self._is_told(redaction)
         )
@@ -299,6 +302,13 @@ class _Numbering:
         key = MemberKey(reads.group_id, reads.user_id)
         mark = self._mark(key)
         mark.read_seq = max(mark.read_seq, reads.seq)
+        self._change_interval(key, None)
+
+    def _note_place(self, place: PlaceAt) -> None:
+        key = MemberKey(place.group_id, place.user_id)
+        mark = self._mark(key)
+        mark.read_seq = place.seq
+        mark.is_placed = True
         self._change_interval(key, None)
 
     def _is_told(self, redaction: Redaction) -> bool:

@@ -250,6 +250,14 @@ SELECT (SELECT count(*) FROM grp WHERE closed_ms = 0 AND (?1 IS NULL OR type = ?
         ORDER BY group_id LIMIT ?3 OFFSET ?2))
 """
 
+_BANNED_UNTIL: Final = "json_extract(body, '$.banned_until_ms')"
+BANNED: Final = f"""
+SELECT json_group_array(json_array(user_id, until)) FROM (
+    SELECT user_id, {_BANNED_UNTIL} AS until FROM detail
+        WHERE group_id = ?1 AND kind = 'remembered' AND until > ?2 AND {_GROUP_LIVES}
+    ORDER BY user_id)
+"""
+
 _UNTIL: Final = "json_extract(body, '$.mute_until_ms')"
 MUTED: Final = f"""
 SELECT json_group_array(json_array(user_id, until)) FROM (

@@ -249,6 +249,11 @@ class SqliteReads:
         (rows,) = await self._answer(sqlite_queries.MUTED, group_id, now_ms)
         return _mutes.decode(rows)
 
+    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+        """See ``Store.banned``."""
+        (rows,) = await self._answer(sqlite_queries.BANNED, group_id, now_ms)
+        return _mutes.decode(rows)
+
     async def _answer(self, query: str, *parameters: object) -> Sequence[Any]:
         """The one row that ``query`` always gives."""
         row = await self._readers.row(query, *parameters)

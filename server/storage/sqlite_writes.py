@@ -67,6 +67,7 @@ PUT_DETAIL: Final = ManyRows(
 )
 
 DELETE_MARK: Final = "DELETE FROM mark WHERE group_id = ? AND user_id = ?"
+PLACE_MARK: Final = "UPDATE mark SET read_seq = ? WHERE group_id = ? AND user_id = ?"
 _MARK: Final = (
     "INSERT INTO mark (group_id, user_id, joined_position, joined_seq, read_seq, last_message_ms)"
     " VALUES"
@@ -218,6 +219,9 @@ def _write_marks(connection: sqlite3.Connection, changes: Changes) -> None:
         (fresh if mark.is_fresh else moved).append(row)
     FRESH_MARK.run(connection, fresh)
     MOVE_MARK.run(connection, moved)
+    for key, mark in changes.marks.items():
+        if mark is not None and mark.is_placed:
+            connection.execute(PLACE_MARK, (mark.read_seq, key.group_id, key.user_id))
 
 
 def _write_logs(connection: sqlite3.Connection, changes: Changes) -> None:

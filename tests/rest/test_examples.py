@@ -110,6 +110,18 @@ ANSWERS: dict[str, Any] = {
     "update_group_counter": {"GroupCounter": [{"Key": "like", "Value": 5}]},
     "get_group_counter": {"GroupCounter": [{"Key": "like", "Value": 5}]},
     "import_group": {"GroupId": "MyImportedGroup", "Type": "Public"},
+    "import_group_member": {"MemberList": [{"Member_Account": "tommy", "Result": 1}]},
+    "import_group_msg": {
+        "ImportMsgResult": [
+            {"MsgSeq": 1, "MsgTime": 1448357837, "Result": 0},
+            {"MsgSeq": 2, "MsgTime": 1448357838, "Result": 0},
+        ]
+    },
+    "get_group_ban_member": {
+        "BannedAccountList": [{"Member_Account": "peter", "BannedUntil": NOON_S + 3600}],
+        "NextOffset": 0,
+    },
+    "get_members": {"MemberList": [], "NextTimestamp": 0},
     "multiaccount_import": {"FailAccounts": []},
     "account_check": {
         "ResultItem": [
@@ -185,6 +197,9 @@ async def test_the_examples_in_their_order(kind: str, tmp_path: Path) -> None:
     assert not ANSWERS.keys() & CHECKS.keys()
     assert ANSWERS.keys() | CHECKS.keys() <= EXAMPLE.keys()
     async with office_of(kind, tmp_path) as office:
+        assert await office.code("ban_group_member", EXAMPLE["ban_group_member"]) == 10010
+        room = {"Type": "AVChatRoom", "GroupId": "MyRoom", "Name": "Room", "Owner_Account": "bob"}
+        await office.ok("create_group", room)
         for row in COMMANDS:
             answer = await office.ok(row.name, row.example, row.service)
             if row.name in CHECKS:

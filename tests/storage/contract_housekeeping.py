@@ -182,5 +182,10 @@ class HousekeepingContract:
         assert await store.muted("g", 49) == [("bob", 50), ("cat", 60), ("dan", 70)]
         assert await store.muted("g", 50) == [("cat", 60), ("dan", 70)]
         assert await store.muted("h", 0) == []
+        eve = Remembered(group_id="g", user_id="eve", banned_until_ms=80)
+        await done(store, write_set(puts={RememberedKey("g", "eve"): eve}))
+        assert await store.banned("g", 79) == [("eve", 80)]
+        assert await store.banned("g", 80) == await store.banned("h", 0) == []
+        assert await store.muted("g", 50) == [("cat", 60), ("dan", 70)]
         await done(store, disband("g"))
-        assert await store.muted("g", 0) == []
+        assert await store.muted("g", 0) == await store.banned("g", 0) == []

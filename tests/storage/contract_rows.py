@@ -16,6 +16,7 @@ from server.domain.model import (
     KnownUser,
     KnownUserKey,
     MemberKey,
+    PlaceAt,
     ReadState,
     ReadUpTo,
     Redaction,
@@ -88,6 +89,33 @@ class MarkContract:
         await done(store, join("bob"), say("b"), write_set(reads=ReadUpTo("g", "bob", 4)))
         bob = MemberKey("g", "bob")
         assert (await store.read_states([bob]))[bob] == ReadState(head_seq=4, read_seq=4)
+
+    async def test_a_place_is_set_also_back(self, store: Store) -> None:
+        await done(store, founding("g", "ann", "bob"), say("a", "ann", time_ms=9), say("b", "ann"))
+        bob = MemberKey("g", "bob")
+        await done(store, asked("r", reads=ReadUpTo("g", "bob", 3)))
+        before = await store.groups_version("bob")
+        await done(store, write_set(places=[PlaceAt("g", "bob", 1), PlaceAt("g", "ann", 0)]))
+        assert await store.groups_version("bob") != before
+        states = await store.read_states([bob, ANN])
+        assert states[bob] == ReadState(head_seq=3, read_seq=1)
+        assert states[ANN] == ReadState(head_seq=3, read_seq=0, last_message_time_ms=1)
+        state = (await store.member_states("g", ["bob"]))["bob"]
+        assert (state.read_seq, state.joined_position) == (1, 1), "where it joined stays"
+        back_and_on = (
+            write_set(places=[PlaceAt("g", "bob", 0)]),
+            write_set(reads=ReadUpTo("g", "bob", 2)),
+        )
+        await done(store, *back_and_on)
+        assert (await store.read_states([bob]))[bob].read_seq == 2
+
+    async def test_a_place_of_who_has_just_come(self, store: Store) -> None:
+        await done(store, founding("g", "ann"), say("a"), say("b"))
+        joined = join("bob")
+        placed = msgspec.structs.replace(joined, places=[PlaceAt("g", "bob", 1)])
+        await done(store, placed)
+        state = (await store.member_states("g", ["bob"]))["bob"]
+        assert (state.read_seq, state.joined_seq) == (1, 3)
 
     async def test_a_redacted_entry_keeps_its_numbers(self, store: Store) -> None:
         await done(store, founding("g", "ann"), write_set(message("h", "h")))

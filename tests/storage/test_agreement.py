@@ -19,6 +19,7 @@ from server.domain.model import (
     Entry,
     GroupKey,
     MemberKey,
+    PlaceAt,
     ReadUpTo,
     Redaction,
     RememberedKey,
@@ -104,6 +105,7 @@ class Chance(random.Random):
             counts={"x": self.randint(-3, 3)} if self.rarely() else {},
             spoke=Spoke(group_id, user_id) if self.rarely() else None,
             reads=ReadUpTo(group_id, user_id, self.time()) if self.rarely() else None,
+            places=[PlaceAt(group_id, user_id, self.time())] if self.rarely() else [],
             redactions=[Redaction(group_id, self.randint(1, 8), {})] if self.rarely() else [],
         )
 
