@@ -235,6 +235,7 @@ THREATS: Final = (
         (
             _PROMISES + "test_other_content_under_the_same_id_is_refused",
             "service/test_housekeeping.py::test_request_ids_are_forgotten_after_their_day",
+            "system/test_expiry.py::test_an_id_that_is_over_is_new",
         ),
         "how many ids a user has is bounded by the rates alone",
     ),
@@ -275,6 +276,7 @@ THREATS: Final = (
         "429 for one too many of an address; some open files are kept for those who are here",
         (
             "transport/test_addresses.py::test_a_connection_that_asks_for_nothing_counts",
+            "transport/test_addresses.py::test_those_who_have_said_hello_count_as_connections_of_their_address",
             "transport/test_addresses.py::test_a_flood_of_silent_connections_is_ended_without_a_word",
             _BAD + "test_too_many_connections_without_hello_are_turned_away",
             "system/test_exhaustion.py::test_without_open_files_it_serves_those_it_has_and_then_others_again",
@@ -653,8 +655,10 @@ FAULTS: Final = (
     Row(
         "F17",
         "all clients come back at once",
-        "spread by retry_after_ms; a long backlog",
+        "spread by retry_after_ms; a long backlog; a few read at a time",
         (
+            "transport/test_goodbye.py::test_the_window_grows_with_their_number_and_is_used_evenly",
+            "hub/test_catch_up.py::test_of_a_storm_a_few_read_at_a_time_and_everybody_is_served",
             _COMMAND + "test_return_times_are_spread",
             "scripts/test_storm.py::test_all_clients_come_back_and_miss_nothing",
         ),
@@ -755,8 +759,8 @@ FAULTS: Final = (
     Row(
         "F28",
         "a write-ahead log that grows",
-        "reads are short: each is one function on a thread of its own",
-        (),
+        "reads are short and hold nothing when they are over; what another process holds is not bounded",
+        (_SQLITE + "test_no_read_keeps_it_from_being_used_again",),
         "another process that reads while 100 MB are written: scripts/faults --only reader",
     ),
     Row(

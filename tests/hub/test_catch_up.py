@@ -24,6 +24,7 @@ from tests.kit.devices import (
 )
 from tests.kit.fakes import Gate, HookedStore, until_idle
 
+STORM = 200
 BOTH = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=["json", "msgpack"])
 
 
@@ -307,3 +308,30 @@ async def test_a_cursor_of_a_term_before_a_restart_is_resumed_from() -> None:
         assert bob.welcome.resume is Resume.RESUMED
         assert bob.welcome.cursor == f"{EPOCH}:{end}"
         assert zoe.welcome.reason is ResetReason.UNKNOWN_CURSOR
+
+
+async def test_of_a_storm_a_few_read_at_a_time_and_everybody_is_served() -> None:
+    """Admission: who comes back waits for a turn; those who are here need none."""
+    hooked = HookedStore(MemoryStore(epoch=EPOCH))
+    gate = Gate()
+    async with world_on(hooked.store, rulebook_with({"DEVICES_PER_USER": 0})) as world:
+        alice = await world.online("alice")
+        here = await world.online("bob", "here")
+        await alice.call(
+            "create_group", type="Work", name="-", group_id="g", members=[{"user_id": "bob"}]
+        )
+        cursor = here.cursor
+        await alice.say("g", "missed")
+        gate.stand_in(hooked, ["missed"])
+        gate.shut(["before missed"])
+        storm = [world.connect("bob", f"d{number}", cursor=cursor) for number in range(STORM)]
+        await until_idle()
+        reading = len(gate.waiting)
+        assert 0 < reading <= STORM // 4
+        await alice.say("g", "live")
+        assert here.texts("g") == ["missed", "live"]
+        gate.open()
+        await world.settle()
+        for device in storm:
+            assert device.welcome.resume is Resume.RESUMED
+            assert device.texts("g") == ["missed", "live"]

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else waits for the loop of a test
 
+import asyncio
 import os
 import re
 import shutil
@@ -445,6 +446,32 @@ def tables_of(connection: sqlite3.Connection) -> set[str]:
     return {
         row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
     }
+
+
+class TestTheLog:
+    async def test_no_read_keeps_it_from_being_used_again(
+        self, opening: Opening, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """F28. A read that is over, also one that was given up, holds nothing back.
+
+        Whoever held a read transaction open would make the log grow with all that is written.
+        """
+        monkeypatch.setattr(database, "_CHECKPOINT_PAGES", 100)
+        store = await opening(data)
+        await done(store, founding("g", "ann"), *(say("." * 500) for _ in range(500)))
+        wal = data / f"{database.DATABASE_NAME}-wal"
+        sizes = []
+        for _ in range(60):
+            given_up = [asyncio.create_task(store.tail(0, 0, 100)) for _ in range(4)]
+            await store.missed(0, "ann", 0, EVERYTHING, 100)
+            for task in given_up:
+                task.cancel()
+            await asyncio.gather(*given_up, return_exceptions=True)
+            await store.replay(RequestKey("ann", "none"))
+            await done(store, *(say("." * 3000) for _ in range(30)))
+            sizes.append(wal.stat().st_size)
+        written = 60 * 30 * 3000
+        assert max(sizes) < written / 4
 
 
 class TestPlans:

@@ -45,6 +45,19 @@ async def test_a_flood_of_silent_connections_is_ended_without_a_word() -> None:
         assert [await status_of(peer) for peer in peers[:MOST]] == [101] * MOST
 
 
+async def test_those_who_have_said_hello_count_as_connections_of_their_address() -> None:
+    async with node_of({"CONNECTIONS_PER_ADDRESS": MOST}) as node:
+        peers = [BytePeer(node) for _ in range(MOST)]
+        for number, peer in enumerate(peers):
+            await peer.welcomed(f"user-{number}")
+        late = BytePeer(node)
+        assert await status_of(late) == 429
+        await let_go(late)
+        assert not any(peer.is_gone for peer in peers)
+        await let_go(peers.pop())
+        await BytePeer(node).welcomed("late")
+
+
 async def test_who_has_said_hello_is_none_of_the_silent() -> None:
     async with node_of(LIMITS | {"DEVICES_PER_USER": 0}) as node:
         for number in range(3 * MOST):
