@@ -15,7 +15,7 @@ from server.service.ports import RequestKey
 from server.storage.sqlite import open_sqlite
 from tests.kit.crash_load import UNLIMITED, Load
 from tests.kit.faults import SYNC, TRUNCATE, WRITE, Change, Faults
-from tests.kit.server_process import ServerProcess
+from tests.kit.server_process import ServerProcess, assert_sound
 
 SECTOR_BYTES: Final = 512
 WAYS: Final = ("nothing", "everything", "some", "torn")
@@ -117,7 +117,8 @@ def _tear(content: bytearray, change: Change, dice: random.Random) -> None:
 async def assert_kept(data: Path, load: Load, before_ns: int) -> int:
     """Everything that was answered before this moment is in the store once; returns how many.
 
-    What was not answered may be there, but not twice; the logs are dense.
+    What was not answered may be there, but not twice; the logs are dense. The database is sound
+    by all that ``check`` looks at.
     """
     store = await open_sqlite(data)
     try:
@@ -152,9 +153,10 @@ async def assert_kept(data: Path, load: Load, before_ns: int) -> int:
                     assert stored.seq == seq
                     assert said[params["group_id"], seq] == request_id
                 kept += 1
-        return kept
     finally:
         await store.close()
+    assert_sound(data)
+    return kept
 
 
 async def traced_run(data: Path, base: Path, seed: int, replies: int) -> tuple[Load, list[Change]]:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from protocol import usersig
 from protocol.vocabulary import GroupType
 from server.storage.audit import audit
+from server.storage.database import DATABASE_NAME
 
 ROOT: Final = Path(__file__).parents[2]
 SDKAPPID: Final = 1400000000
@@ -34,7 +35,8 @@ _TROUBLE: Final = (" ERROR ", " CRITICAL ", "Traceback", "Warning:", "never retr
 class ServerProcess:
     """``python -m server serve`` on a data directory of its own, listening on free ports.
 
-    Use it as a context manager: the process is gone at the end, whatever happened.
+    Use it as a context manager: the process is gone at the end, whatever happened, and what it
+    leaves behind is sound by all that ``check`` looks at, unless ``is_spoiled``.
 
     Args:
         data: the data directory; made by the server.
@@ -49,6 +51,7 @@ class ServerProcess:
     Attributes:
         ws: the address from the ready line; likewise ``admin``.
         starts: how often it was started.
+        is_spoiled: the test damaged the data, or put it out of sight: it is not checked at the end.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class ServerProcess:
         self.ws = ""
         self.admin = ""
         self.starts = 0
+        self.is_spoiled = False
         self.ready_line = ""
         self._env = _environment(inherits=inherits)
         self._env.update({f"MUSTER_LIMIT_{n}": str(v) for n, v in (limits or {}).items()})
@@ -176,6 +180,8 @@ class ServerProcess:
         if self._process is not None:
             self._process.kill()
             self.wait()
+        if error is None and not self.is_spoiled and (self.data / DATABASE_NAME).exists():
+            self.assert_sound()
 
     # What it is and says.
 
@@ -234,8 +240,7 @@ class ServerProcess:
 
     def assert_sound(self) -> None:
         """What it has stored, running or not, is sound by all that ``check`` looks at."""
-        found = audit(self.data / "muster.db", MEMBERLESS).findings
-        assert not found, "\n".join(map(str, found))
+        assert_sound(self.data)
 
     # Tokens.
 
@@ -263,6 +268,12 @@ class ServerProcess:
             now_s=int(time.time()) if now_s is None else now_s,
             expire_s=expire_s,
         )
+
+
+def assert_sound(data: Path) -> None:
+    """The database of a data directory has no finding of ``check``, whoever uses it."""
+    found = audit(data / DATABASE_NAME, MEMBERLESS).findings
+    assert not found, "\n".join(map(str, found))
 
 
 def run_command(

@@ -79,6 +79,29 @@ async def test_a_failing_sync_ends_the_process_and_the_restart_tells_the_truth(
     assert found.restarts == len(harms)
 
 
+@needs_shim
+async def test_after_a_failing_sync_nothing_is_acknowledged(
+    data_directory: Path, connect: Connect
+) -> None:
+    """F3. Also when the next sync would succeed: the kernel may have dropped what it could not write."""
+    faults = Faults(data_directory)
+    with ServerProcess(data_directory, limits=UNLIMITED, env=faults.env) as server:
+        alice, bob = await connect(server, "alice"), await connect(server, "bob")
+        await alice.call("create_group", type="Public", group_id="g", name="g", **BOB)
+        await bob.settle()
+        heard = len(bob.events)
+        faults.set(SYNC, errno.EIO, times=1)
+        for number in range(60):
+            request = {"type": "request", "id": f"r{number}", "method": "send_message"}
+            await alice.send_unless_closed(request | {"params": message(number)})
+        await alice.closing()
+        await bob.closing()
+        answers = [reply for reply in alice.replies() if reply["id"].startswith("r")]
+        assert {answer["error"]["name"] for answer in answers} == {"OUTCOME_UNKNOWN"}
+        assert len(bob.events) == heard, "nor is anybody told"
+        assert await server.ended(5) == 1
+
+
 @pytest.mark.slow
 @needs_shim
 async def test_a_failing_write_is_survived_or_ends_the_process(data_directory: Path) -> None:
@@ -122,6 +145,7 @@ async def test_a_page_that_is_damaged_while_serving_ends_the_process(
         server.start()
         again = await connect(server, "alice")
         path = data_directory / "muster.db"
+        server.is_spoiled = True
         with path.open("r+b") as file:
             for page in range(1, path.stat().st_size // 4096):
                 file.seek(page * 4096)
