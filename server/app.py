@@ -69,7 +69,7 @@ class Server:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._on_signal)
         self._node.start()
-        collecting = asyncio.ensure_future(Collector().run())
+        collecting = asyncio.ensure_future(self._collector().run())
         try:
             await self._start()
             has_failed = not await _first(self._is_asked_to_stop.wait(), self._node.failed())
@@ -80,6 +80,10 @@ class Server:
             await self._node.stop()
             await self._admin.stop()
         return 1 if has_failed else 0
+
+    def _collector(self) -> Collector:
+        listener = self._node.listener
+        return Collector(lambda: listener.connection_count, lambda: listener.closed_count)
 
     def _on_signal(self) -> None:
         if self._is_asked_to_stop.is_set():

@@ -75,6 +75,7 @@ class Listener:
         self.says_bye = True
         self.open_sockets: Callable[[str, int], Sequence[socket.socket]] = open_sockets
         self.is_draining = False
+        self.closed_count = 0
         self.paused: set[Connection] = set()
         self.counted: set[Connection] = set()
         self.is_behind_proxy = is_behind_proxy
@@ -170,6 +171,7 @@ class Listener:
 
     def closed(self, connection: Connection, address: str, *, was_introduced: bool) -> None:
         """A connection is gone."""
+        self.closed_count += 1
         slot = self._slot_of.pop(connection, None)
         if slot is not None:
             self._slots[slot].discard(connection)
