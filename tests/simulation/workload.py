@@ -60,6 +60,12 @@ class Workload:
         [act] = self.random.choices(_ACTS, _WEIGHTS)
         return act(self, tables, group, members)
 
+    def changed(self, wish: Wish) -> Wish:
+        """The same for another group, which is as a rule not there."""
+        group_id = str(wish.params.get("group_id", "")) + "x"
+        self.owners.setdefault(group_id, wish.user_id)
+        return Wish(wish.user_id, wish.method, {**wish.params, "group_id": group_id})
+
     def _anybody(self) -> str:
         return self.random.choice(self.users)
 
