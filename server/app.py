@@ -8,7 +8,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
@@ -20,6 +20,7 @@ from server.collector import Collector
 from server.config import Settings
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
+from server.metrics import Metrics, Watched
 from server.node import SHARD, Node
 from server.rest.app import RestApi
 from server.rest.entrance import Entrance
@@ -53,10 +54,10 @@ class Server:
     Use ``run``: it starts, prints the ready line, serves until a signal, and drains.
     """
 
-    def __init__(self, settings: Settings, node: Node, rest: RestApi) -> None:
+    def __init__(self, settings: Settings, node: Node, rest: RestApi, metrics: Metrics) -> None:
         self._settings = settings
         self._node = node
-        self._admin = AdminListener([rest.add_to])
+        self._admin = AdminListener([rest.add_to, metrics.add_to])
         self._is_asked_to_stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -108,8 +109,10 @@ class Server:
         sys.stdout.flush()
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, dropped_log_lines: Callable[[], int]) -> int:
     """Open the store, run the server on it, close the store; returns the exit status.
+
+    ``dropped_log_lines`` is how many lines of the log nobody took so far.
 
     Raises:
         config.SettingsRefused: the settings cannot be served with.
@@ -155,7 +158,8 @@ async def serve(settings: Settings) -> int:
             new_id=SystemTokens().token,
             is_behind_proxy=settings.behind_proxy,
         )
-        return await Server(settings, node, rest).run()
+        metrics = Metrics(Watched(node, dropped_log_lines))
+        return await Server(settings, node, rest, metrics).run()
     finally:
         await _close(store, max(_CLOSE_S, settings.limits["DRAIN_MS"] / 1000))
 

@@ -29,6 +29,9 @@ class BoundedHandler(logging.Handler):
     Args:
         descriptor: where the lines go; stays open.
         most_lines: how many may wait.
+
+    Attributes:
+        dropped_lines: how many were dropped since the start.
     """
 
     def __init__(self, descriptor: int, most_lines: int = _MOST_LINES) -> None:
@@ -37,6 +40,7 @@ class BoundedHandler(logging.Handler):
         self._most_lines = most_lines
         self._lines: deque[bytes] = deque()
         self._dropped = 0
+        self.dropped_lines = 0
         self._is_closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="muster-log", daemon=True)
@@ -51,6 +55,7 @@ class BoundedHandler(logging.Handler):
         with self._changed:
             if len(self._lines) >= self._most_lines:
                 self._dropped += 1
+                self.dropped_lines += 1
                 return
             self._lines.append(line)
             self._changed.notify()
@@ -88,7 +93,7 @@ class BoundedHandler(logging.Handler):
 
 
 @contextlib.contextmanager
-def kept(level: str) -> Iterator[None]:
+def kept(level: str) -> Iterator[BoundedHandler]:
     """Log to standard error while this is entered; ``level`` is a name of ``logging``."""
     handler = BoundedHandler(_STANDARD_ERROR)
     handler.setFormatter(logging.Formatter(_FORMAT))
@@ -98,7 +103,7 @@ def kept(level: str) -> Iterator[None]:
     # The library tells of every handshake; its errors reach us as close codes.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     try:
-        yield
+        yield handler
     finally:
         root.removeHandler(handler)
         handler.close()

@@ -64,7 +64,7 @@ class Node:
         wall_ms: Callable[[], int] | None = None,
         webhooks: Webhooks | None = None,
     ) -> None:
-        self._webhooks = webhooks
+        self.webhooks = webhooks
         self.hub = Hub(heads, rulebook)
         self._drain_s = rulebook.limits["DRAIN_MS"] / 1000
         self._has_lost_store = asyncio.Event()
@@ -73,7 +73,7 @@ class Node:
         if webhooks is not None:
             announcements = Announcements(webhooks.wanted, tokens, webhooks.deliveries)
             announce_devices(self.hub, announcements, clock)
-        self._executor = Executor(
+        self.executor = Executor(
             store=store,
             publisher=self.hub,
             presence=self.hub,
@@ -85,7 +85,7 @@ class Node:
             announcements=announcements,
             shard=SHARD,
         )
-        queries = Queries(store, self.hub, rulebook, self._executor.rows)
+        queries = Queries(store, self.hub, rulebook, self.executor.rows)
         approval = None
         if webhooks is not None and webhooks.asks:
             approval = Approval(
@@ -93,10 +93,10 @@ class Node:
                 webhooks.questions,
                 store=store,
                 clock=clock,
-                has_taken=self._executor.has_taken,
+                has_taken=self.executor.has_taken,
             )
-        changes = Changes(self._executor, approval)
-        self._dispatcher = Dispatcher(changes, queries, clock, rulebook)
+        changes = Changes(self.executor, approval)
+        self.dispatcher = Dispatcher(changes, queries, clock, rulebook)
         self.operator = Operator(
             changes=changes,
             queries=queries,
@@ -118,7 +118,7 @@ class Node:
         self.listener = Listener(
             hub=self.hub,
             catch_up=self._catch_up,
-            dispatcher=self._dispatcher,
+            dispatcher=self.dispatcher,
             authenticator=authenticator,
             clock=clock,
             tokens=tokens,
@@ -127,7 +127,7 @@ class Node:
         )
         self._housekeeping = Housekeeping(
             store=store,
-            executor=self._executor,
+            executor=self.executor,
             rulebook=rulebook,
             clock=clock,
             on_trimmed=self.hub.raise_floor,
@@ -135,13 +135,13 @@ class Node:
             wall_ms=wall_ms or clock.now_ms,
             shard=SHARD,
         )
-        self.hub.on_parted = Departures(self._executor, self.hub.rooms.forget_parting).part
+        self.hub.on_parted = Departures(self.executor, self.hub.rooms.forget_parting).part
 
     def start(self) -> None:
         """Begin to work; nothing comes in before ``listen``."""
-        workers = [self._executor.run(), self.listener.run(), self._housekeeping.run()]
-        if self._webhooks is not None:
-            workers.append(self._webhooks.run())
+        workers = [self.executor.run(), self.listener.run(), self._housekeeping.run()]
+        if self.webhooks is not None:
+            workers.append(self.webhooks.run())
         self._work = [asyncio.ensure_future(worker) for worker in workers]
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
@@ -175,7 +175,7 @@ class Node:
         log.info("draining %d connections", self.listener.connection_count)
         if not self._has_lost_store.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._dispatcher.settled(), self._drain_s)
+                await asyncio.wait_for(self.dispatcher.settled(), self._drain_s)
         await self.listener.say_goodbye()
 
     async def stop(self) -> None:
@@ -183,7 +183,7 @@ class Node:
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
-        await self._dispatcher.stop()
+        await self.dispatcher.stop()
         await self._catch_up.stop()
 
 

@@ -32,6 +32,8 @@ class Hub:
         on_came: called with a session that was added, and those that had to go for it; its own
             older connection is not among them. None where nobody wants to know.
         on_gone: called with a session that ended by itself, and how.
+        delivered: how often an event was told to a live session.
+        dropped_unstored: how often one that is in no log was not told, to a session behind.
     """
 
     def __init__(self, heads: Heads, rulebook: Rulebook) -> None:
@@ -48,6 +50,7 @@ class Hub:
         self.on_parted: Callable[[str, str], None] = lambda _user_id, _group_id: None
         self.on_came: Callable[[Session, Sequence[Session]], None] | None = None
         self.on_gone: Callable[[Session, Parting], None] | None = None
+        self.delivered = 0
         self.dropped_unstored = 0
 
     @property
@@ -124,6 +127,7 @@ class Hub:
         cursor = cursor_text(self._epoch, self.position)
         group_id = item.entry.group_id if item.entry.kind is EventKind.MESSAGE else None
         live, gone = Mode.LIVE, Mode.GONE
+        delivered = 0
         for feed in self._audience(item):
             if group_id in feed.discards:
                 continue
@@ -137,10 +141,12 @@ class Hub:
                     frame = frames[codec.name] = event_frame(codec, item, cursor)
                 if mode is live:
                     session.put(frame)
+                    delivered += 1
                     if not session.is_dirty:
                         self.mark_dirty(session)
                 else:
                     self._keep_for_later(session, item, frame)
+        self.delivered += delivered
 
     def _keep_for_later(self, session: Session, item: Committed, frame: bytes) -> None:
         """The session catches up: it reads the event from the log, or is at its end right now."""

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +32,9 @@ from server.service.turns import Turns
 log = logging.getLogger(__name__)
 
 _ENCODE = msgspec.msgpack.Encoder().encode
+
+UNKNOWN: Final = "unknown"
+"""What requests are counted as whose method is none; there is no method of this name."""
 
 Reply = Callable[[str, Any, ErrorBody | None], None]
 """Called once per request with its id and the result, or the error."""
@@ -82,7 +85,12 @@ class Caller:
 
 
 class Dispatcher:
-    """Answers requests, each exactly once through ``caller.reply``."""
+    """Answers requests, each exactly once through ``caller.reply``.
+
+    Attributes:
+        requests: how many came, by method; UNKNOWN for those of none.
+        refusals: how many were refused, by code.
+    """
 
     def __init__(
         self,
@@ -96,6 +104,8 @@ class Dispatcher:
         self._queries = queries
         self._clock = clock
         self._reads: set[asyncio.Task[None]] = set()
+        self.requests = dict.fromkeys([*METHODS, UNKNOWN], 0)
+        self.refusals = dict.fromkeys(ErrorCode, 0)
 
     def recognize(self, user_id: str) -> None:
         """A user has logged in; remembered where users must be known."""
@@ -113,10 +123,11 @@ class Dispatcher:
             raise Refused(
                 ErrorCode.BAD_REQUEST, "id is 1 to 64 bytes of printable ASCII", field="id"
             )
+        self.requests[request.method if request.method in METHODS else UNKNOWN] += 1
         try:
             caller.gate.enter(self._clock.monotonic_s())
         except Refused as refusal:
-            caller.reply(request.id, None, error_body(refusal))
+            caller.reply(request.id, None, self.refused(refusal))
             return
         try:
             method, command = _parse(request)
@@ -129,6 +140,11 @@ class Dispatcher:
         task = asyncio.ensure_future(self._read(request.id, command, caller, set(caller.changes)))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
+
+    def refused(self, refusal: Refused) -> ErrorBody:
+        """The error of a reply, counted."""
+        self.refusals[refusal.code] += 1
+        return error_body(refusal)
 
     async def settled(self) -> None:
         """Return once everything that was taken is answered."""
@@ -193,7 +209,7 @@ class Dispatcher:
         self, caller: Caller, request_id: str, result: object | None, refusal: Refused | None
     ) -> None:
         caller.gate.leave()
-        caller.reply(request_id, result, None if refusal is None else error_body(refusal))
+        caller.reply(request_id, result, None if refusal is None else self.refused(refusal))
 
 
 def _parse(request: Request) -> tuple[Method, Command]:

@@ -38,11 +38,15 @@ from server.service.ports import (
 )
 from server.service.row_cache import RowCache
 from server.service.slices import SliceLoader
+from server.service.tally import Tally
 
 log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 512
 MAX_ATTEMPTS: Final = 5
+
+COMMIT_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, MAX_BATCH)
+"""Sizes of commits are counted in these steps."""
 
 _FROM_HERE: Final = Origin()
 """Of what the server itself does."""
@@ -102,6 +106,9 @@ class Executor:
         is_only_writer: whether no other process writes to the store. If one may, a refusal is
             decided again on fresh rows before it is answered.
         on_fatal: called once when a commit's outcome is unknown; the process must end.
+
+    Attributes:
+        commits: how many changes the commits had.
     """
 
     def __init__(
@@ -132,6 +139,7 @@ class Executor:
         self._rates = GroupRates(rulebook, clock)
         self._waiting: deque[_Job] = deque()
         self._in_flight: dict[RequestKey, _Job] = {}
+        self.commits = Tally(COMMIT_STEPS)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -204,6 +212,7 @@ class Executor:
             outcomes: Sequence[Outcome] = ()
             if view.write_sets:
                 outcomes = await self._store.commit(self._shard, view.write_sets)
+                self.commits.add(len(view.write_sets))
         except Unavailable as error:
             self._answer_all(jobs, ErrorCode.UNAVAILABLE, str(error))
         except OutcomeUnknown:

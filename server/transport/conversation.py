@@ -10,7 +10,6 @@ from protocol.frames import ClientFrame, Hello, Ping, Pong, Request
 from protocol.identifiers import is_request_id
 from protocol.results import ErrorBody
 from server.domain.model import Origin
-from server.domain.refusals import error_body
 from server.hub.session import Session
 from server.service.access import Reader
 from server.service.dispatcher import Caller, bad_request
@@ -170,7 +169,7 @@ class Conversation:
             caller.gate.leave()
         except Refused as too_many:
             refusal = too_many
-        self._reply(request_id, None, error_body(refusal))
+        self._reply(request_id, None, self._listener.dispatcher.refused(refusal))
         self._end_if_warned_enough(caller)
 
     def _end_if_warned_enough(self, caller: Caller) -> None:

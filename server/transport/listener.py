@@ -46,6 +46,7 @@ class Listener:
     Attributes:
         converse: makes what is said on a connection whose handshake was accepted: the protocol.
         says_bye: see ``WebSocketProtocol``; scripts/autobahn replaces both, nobody else does.
+        opened_count: how many connections there ever were.
         open_sockets: what it listens on; the simulation listens in memory.
     """
 
@@ -76,6 +77,7 @@ class Listener:
         self.open_sockets: Callable[[str, int], Sequence[socket.socket]] = open_sockets
         self.is_draining = False
         self.closed_count = 0
+        self.opened_count = 0
         self.paused: set[Connection] = set()
         self.counted: set[Connection] = set()
         self.is_behind_proxy = is_behind_proxy
@@ -160,6 +162,7 @@ class Listener:
 
     def opened(self, connection: Connection) -> None:
         """A connection was accepted."""
+        self.opened_count += 1
         slot = self._next_slot
         self._next_slot = (slot + 1) % _HEARTBEAT_SLOTS
         self._slots[slot].add(connection)
