@@ -6,6 +6,7 @@ Frames are maps as the wire has them, encoded by the public ``json`` and ``msgpa
 import asyncio
 import itertools
 import json
+import secrets
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Device:
         self._closing: Closing | None = None
         self._news = asyncio.Event()
         self._ids = itertools.count(1)
+        self._name = secrets.token_hex(4)
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -129,8 +131,8 @@ class Device:
         await self.connection.send(data, text=not binary)
 
     def next_id(self) -> str:
-        """A request id that this device has not used yet."""
-        return f"{self.user_id}-{id(self):x}-{next(self._ids)}"
+        """A request id that no device has used yet, neither one that is gone."""
+        return f"{self.user_id}-{self._name}-{next(self._ids)}"
 
     async def ask(self, method: str, *, request_id: str | None = None, **params: object) -> str:
         """Send a request; returns its id."""
