@@ -17,11 +17,26 @@ from typing import IO, Final, NoReturn
 from protocol import usersig
 from scripts.common.process import cpu_s
 
+_ROOT: Final = Path(__file__).resolve().parents[2]
 _START_S: Final = 30.0
 _STOP_S: Final = 20.0
 _TOKEN_S: Final = 86_400
 _TROUBLE: Final = (" ERROR ", " CRITICAL ", "Traceback", "never retrieved", "never awaited")
 _DEFAULT_SDKAPPID: Final = 1_400_000_000
+
+
+def server_command(*arguments: str) -> list[str]:
+    """``python -m server`` with these arguments; run it with ``server_environment``."""
+    return [sys.executable, "-P", "-m", "server", *arguments]
+
+
+def server_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment for a server of the tree in which this file is.
+
+    No MUSTER_* but ``settings``. An environment may have another tree installed.
+    """
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("MUSTER_")}
+    return {**kept, "PYTHONPATH": str(_ROOT), **settings}
 
 
 class Trouble(Exception):
@@ -90,12 +105,14 @@ class OwnServer:
         Raises:
             Trouble: it did not get ready.
         """
-        kept = {name: text for name, text in os.environ.items() if not name.startswith("MUSTER_")}
-        command = [sys.executable, "-P", "-m", "server", "serve", "--listen", self._listen]
+        command = server_command("serve", "--listen", self._listen)
         command += ["--admin-listen", "127.0.0.1:0", "--data", str(self.data)]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, env={**kept, **self._settings}
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=server_environment(self._settings),
             )
         stdout = self._process.stdout
         assert stdout is not None

@@ -14,7 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from scripts.common.process import open_files, raise_open_files
-from scripts.common.target import OwnServer, Target, Trouble, own_server, read_key
+from scripts.common.target import (
+    OwnServer,
+    Target,
+    Trouble,
+    own_server,
+    read_key,
+    server_command,
+    server_environment,
+)
 from scripts.common.terminal import Progress
 from scripts.loadgen.device import Lost
 from scripts.loadgen.program import SETTINGS as LOAD_SETTINGS
@@ -238,9 +246,13 @@ async def _show(seconds: float) -> None:
 
 def _check(data: Path) -> tuple[bool, str]:
     """What ``python -m server check`` says of the data of a server that has ended."""
-    command = [sys.executable, "-P", "-m", "server", "check", "--data", str(data)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S, check=False)
-    if "invalid choice" in done.stderr:
-        return True, "this version has none"
+    done = subprocess.run(
+        server_command("check", "--data", str(data)),
+        capture_output=True,
+        text=True,
+        timeout=_CHECK_S,
+        check=False,
+        env=server_environment({}),
+    )
     words = (done.stdout + done.stderr).strip().splitlines()
     return done.returncode == 0, words[-1] if words else f"status {done.returncode}"
