@@ -20,17 +20,18 @@ from scripts.common.process import cpu_s
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _START_S: Final = 30.0
 _STOP_S: Final = 20.0
+_CHECK_S: Final = 120.0
 _TOKEN_S: Final = 86_400
 _TROUBLE: Final = (" ERROR ", " CRITICAL ", "Traceback", "never retrieved", "never awaited")
 _DEFAULT_SDKAPPID: Final = 1_400_000_000
 
 
-def server_command(*arguments: str) -> list[str]:
-    """``python -m server`` with these arguments; run it with ``server_environment``."""
+def _server_command(*arguments: str) -> list[str]:
+    """``python -m server`` with these arguments; run it with ``_server_environment``."""
     return [sys.executable, "-P", "-m", "server", *arguments]
 
 
-def server_environment(settings: Mapping[str, str]) -> dict[str, str]:
+def _server_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment for a server of the tree in which this file is.
 
     No MUSTER_* but ``settings``. An environment may have another tree installed.
@@ -105,14 +106,14 @@ class OwnServer:
         Raises:
             Trouble: it did not get ready.
         """
-        command = server_command("serve", "--listen", self._listen)
+        command = _server_command("serve", "--listen", self._listen)
         command += ["--admin-listen", "127.0.0.1:0", "--data", str(self.data)]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=server_environment(self._settings),
+                env=_server_environment(self._settings),
             )
         stdout = self._process.stdout
         assert stdout is not None
@@ -130,6 +131,22 @@ class OwnServer:
     def stop(self) -> int:
         """Let it drain and exit; returns its exit status."""
         return self._end(signal.SIGTERM)
+
+    def check(self) -> tuple[bool, str]:
+        """Whether ``python -m server check`` finds its data sound, and the last line it says.
+
+        The server may run or not.
+        """
+        done = subprocess.run(
+            _server_command("check", "--data", str(self.data)),
+            capture_output=True,
+            text=True,
+            timeout=_CHECK_S,
+            check=False,
+            env=_server_environment({}),
+        )
+        words = (done.stdout + done.stderr).strip().splitlines()
+        return done.returncode == 0, words[-1] if words else f"status {done.returncode}"
 
     def log_tail(self, lines: int = 20) -> str:
         """The end of what it logged."""

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,8 +19,6 @@ from scripts.common.target import (
     Trouble,
     own_server,
     read_key,
-    server_command,
-    server_environment,
 )
 from scripts.common.terminal import Progress
 from scripts.loadgen.device import Lost
@@ -46,7 +43,6 @@ _CHAPTER_S: Final = 45.0
 _AWAY_S: Final = 15.0
 _EVERY_S: Final = 10.0
 _MOST_KEPT: Final = 1_000
-_CHECK_S: Final = 120.0
 _GONE_S: Final = 5.0
 _RESIDENTS_SHARE: Final = 0.3
 
@@ -120,7 +116,7 @@ def _own(options: argparse.Namespace) -> Result:
             Finding(Fault.SERVER_LOG, "server", line) for line in server.log_troubles()
         ]
         result.finding_count += len(server.log_troubles())
-        is_sound, result.check = _check(server.data)
+        is_sound, result.check = server.check()
         if not is_sound:
             result.problems.append("the data is not sound")
         return result
@@ -242,17 +238,3 @@ async def _show(seconds: float) -> None:
             await asyncio.sleep(1)
     finally:
         progress.end()
-
-
-def _check(data: Path) -> tuple[bool, str]:
-    """What ``python -m server check`` says of the data of a server that has ended."""
-    done = subprocess.run(
-        server_command("check", "--data", str(data)),
-        capture_output=True,
-        text=True,
-        timeout=_CHECK_S,
-        check=False,
-        env=server_environment({}),
-    )
-    words = (done.stdout + done.stderr).strip().splitlines()
-    return done.returncode == 0, words[-1] if words else f"status {done.returncode}"

@@ -205,6 +205,9 @@ async def _storm(
     crowds.close()
     await pulse.close()
     troubles = server.log_troubles()
+    is_sound, said = await asyncio.to_thread(server.check)
+    if not is_sound:
+        troubles.append(f"the data is not sound: {said}")
     if storms[0].exit_status:
         troubles.append(f"the drain ended with status {storms[0].exit_status}")
     return Result(

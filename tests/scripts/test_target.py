@@ -1,5 +1,7 @@
 """The server that a script starts for itself."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,15 @@ def test_it_is_that_of_the_scripts_own_tree(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with own_server({}) as server:
         assert server.url.startswith("ws://127.0.0.1:")
+
+
+def test_its_data_is_checked_while_it_runs_and_afterwards() -> None:
+    with own_server({}) as server:
+        is_sound, said = server.check()
+        assert is_sound, said
+        assert ": 0 findings" in said
+        assert server.stop() == 0
+        with closing(sqlite3.connect(server.data / "muster.db")) as connection, connection:
+            connection.execute("UPDATE shard SET floor = position + 1")
+        is_sound, said = server.check()
+        assert not is_sound, said
