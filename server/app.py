@@ -33,6 +33,7 @@ from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
 from server.transport.admin import AdminListener
 from server.transport.admission import Authenticator
+from server.transport.jwt_tokens import JwtVerifier, KeysRefused
 from server.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ async def serve(settings: Settings, dropped_log_lines: Callable[[], int]) -> int
                 admins=settings.admins,
                 # What a token says is said of the time of the world, not of this log's.
                 now_s=lambda: int(time.time()),
+                jwt=_jwt(settings),
             ),
             clock=clock,
             tokens=SystemTokens(),
@@ -298,6 +300,26 @@ def _webhooks(settings: Settings, outbox: Outbox, clock: Clock) -> Webhooks | No
         limits=settings.limits,
         directory=_directory(settings),
     )
+
+
+def _jwt(settings: Settings) -> JwtVerifier | None:
+    if not settings.jwt_secret and not settings.jwt_keys:
+        return None
+    try:
+        key_set = Path(settings.jwt_keys).read_text(encoding="utf-8") if settings.jwt_keys else ""
+    except (OSError, UnicodeError) as error:
+        raise config.SettingsRefused(f"jwt_keys cannot be read: {error}") from error
+    if settings.jwt_keys and not key_set.strip():
+        raise config.SettingsRefused("jwt_keys is an empty file; a JWK set was expected")
+    try:
+        return JwtVerifier(
+            secret=settings.jwt_secret,
+            key_set=key_set,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+        )
+    except KeysRefused as error:
+        raise config.SettingsRefused(f"jwt_secret or jwt_keys cannot be used: {error}") from error
 
 
 def _rulebook(settings: Settings) -> Rulebook:

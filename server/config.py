@@ -43,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: str = "./muster-data"
     secret_key: str = ""
     secret_key_previous: str = ""
+    jwt_secret: str = ""
+    jwt_keys: str = ""
+    jwt_audience: str = ""
+    jwt_issuer: str = ""
     sdkappid: int = 1400000000
     admins: tuple[str, ...] = ("administrator",)
     behind_proxy: bool = False
@@ -147,6 +151,16 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "secret_key_previous": Setting(
         str, "the key before this one, as long as its tokens are still taken", is_secret=True
     ),
+    "jwt_secret": Setting(
+        str,
+        "the key of JWTs by HS256, 32 bytes or more; none are taken when not set",
+        is_secret=True,
+    ),
+    "jwt_keys": Setting(
+        str, "file with a JWK set, the public keys of JWTs by RS256 and ES256; read at the start"
+    ),
+    "jwt_audience": Setting(str, "what aud in JWTs must name; they have none when not set"),
+    "jwt_issuer": Setting(str, "what iss in JWTs must be; anything when not set"),
     "sdkappid": Setting(_app_number, "the app's number in tokens"),
     "admins": Setting(_names, "user IDs of the operator's accounts, comma separated"),
     "behind_proxy": Setting(_boolean, "a proxy ends TLS and names clients in X-Forwarded-For"),

@@ -3,7 +3,7 @@
 import enum
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -23,6 +23,17 @@ class Identity(msgspec.Struct, frozen=True):
     is_app_admin: bool
 
 
+class TokenVerifier(Protocol):
+    """Checks tokens of another kind than UserSig."""
+
+    def verify(self, token: str, user_id: str) -> None:
+        """Return if ``token`` proves that its bearer is ``user_id``, now.
+
+        Raises:
+            usersig.SignatureRefused: it does not.
+        """
+
+
 class Authenticator:
     """Checks the signature of a hello.
 
@@ -30,6 +41,7 @@ class Authenticator:
         secret_keys: keys that may have signed; several while keys are being changed.
         admins: the user IDs of the operator's accounts.
         now_s: Unix time in seconds.
+        jwt: who checks tokens that are no UserSig; None where there are none.
     """
 
     def __init__(
@@ -39,7 +51,9 @@ class Authenticator:
         secret_keys: Sequence[str],
         admins: Sequence[str],
         now_s: Callable[[], int],
+        jwt: TokenVerifier | None = None,
     ) -> None:
+        self._jwt = jwt
         self._sdkappid = sdkappid
         self._secret_keys = secret_keys
         self._admins = frozenset(admins)
@@ -61,18 +75,25 @@ class Authenticator:
                 CloseCode.NOT_AUTHENTICATED, "user_id is 1 to 32 bytes of printable ASCII"
             )
         try:
-            usersig.verify(
-                hello.user_sig,
-                user_id=hello.user_id,
-                sdkappid=self._sdkappid,
-                secret_keys=self._secret_keys,
-                now_s=self._now_s(),
-            )
+            self._verify(hello.user_sig, hello.user_id)
         except usersig.SignatureRefused as error:
             raise ConnectionRefused(
                 CloseCode.NOT_AUTHENTICATED, str(error)[:120], error_code=int(error.code)
             ) from error
         return Identity(hello.user_id, hello.user_id in self._admins)
+
+    def _verify(self, token: str, user_id: str) -> None:
+        # A dot is in every JWT and in no UserSig.
+        if self._jwt is not None and "." in token:
+            self._jwt.verify(token, user_id)
+            return
+        usersig.verify(
+            token,
+            user_id=user_id,
+            sdkappid=self._sdkappid,
+            secret_keys=self._secret_keys,
+            now_s=self._now_s(),
+        )
 
 
 class Arrival(enum.Enum):

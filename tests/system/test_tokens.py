@@ -1,14 +1,21 @@
 """Which tokens a real server takes, by its settings."""
 
 import asyncio
+import json
+import time
 from pathlib import Path
 
 import aiohttp
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from protocol import usersig
-from tests.kit.server_process import SDKAPPID, ServerProcess
+from tests.kit.server_process import SDKAPPID, ServerProcess, run_command
 from tests.kit.system_device import Device
 
+SECRET = "a secret of HS256, long enough for it"
 OLD, NEW, STRANGE = "the old key", "the new key", "a key of somebody else"
 
 
@@ -48,3 +55,46 @@ async def test_two_keys_are_valid_while_the_key_is_changed(tmp_path: Path) -> No
                 assert code == (0 if key in valid else usersig.SigCode.WRONG_KEY)
             assert server.trouble() == []
             assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_a_server_takes_jwts_by_its_settings(tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    row = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [{**row, "kid": "k1"}]}))
+    env = {"MUSTER_JWT_SECRET": SECRET, "MUSTER_JWT_AUDIENCE": "chat"}
+    options = ("--jwt-keys", str(tmp_path / "keys.json"))
+    claims = {"sub": "alice", "exp": int(time.time()) + 600, "aud": "chat"}
+    by_secret = jwt.encode(claims, SECRET, algorithm="HS256")
+    by_set = jwt.encode(claims, private, algorithm="ES256", headers={"kid": "k1"})
+    with ServerProcess(tmp_path / "data", env=env, options=options) as server:
+        for token in (by_secret, by_set, server.token("alice")):
+            assert await code_of_hello(server, token) is None
+        assert await code_of_hello(server, by_set[:-9]) == usersig.SigCode.MALFORMED
+        other = jwt.encode(claims | {"sub": "bob"}, SECRET, algorithm="HS256")
+        assert await code_of_hello(server, other) == usersig.SigCode.OTHER_USER
+        assert token_free(server.log(), [by_secret, by_set])
+        assert server.trouble() == []
+    with ServerProcess(tmp_path / "data") as server:
+        assert await code_of_hello(server, by_secret) == usersig.SigCode.MALFORMED
+
+
+def token_free(log: str, tokens: list[str]) -> bool:
+    return not any(part in log for token in tokens for part in token.split("."))
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"MUSTER_JWT_SECRET": "short"}, "jwt_secret"),
+        ({"MUSTER_JWT_KEYS": "there is no such file"}, "jwt_keys"),
+        ({"MUSTER_JWT_KEYS": "/dev/null"}, "jwt_keys"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused_at_the_start(
+    env: dict[str, str], named: str, tmp_path: Path
+) -> None:
+    where = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data", str(tmp_path))
+    refused = run_command("serve", *where, env=env)
+    assert refused.returncode == 2
+    assert named in refused.stderr
+    assert "Traceback" not in refused.stderr
