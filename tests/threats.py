@@ -426,9 +426,13 @@ THREATS: Final = (
     Row(
         "T44",
         "the administrators' interface without rights",
-        "a listener of its own, on loopback, that only tells health",
-        (_COMMAND + "test_health_and_readiness",),
-        "there is no REST API for administrators in this version",
+        "a listener of its own, on loopback; a call is signed by an app admin, wrong signatures are few",
+        (
+            _COMMAND + "test_health_and_readiness",
+            "rest/test_entrance.py::test_signatures",
+            "rest/test_entrance.py::test_after_ten_wrong_signatures_the_door_is_shut_for_a_minute",
+            "rest/test_entrance.py::test_a_stranger_learns_of_no_command",
+        ),
     ),
     Row(
         "T45",
@@ -451,7 +455,12 @@ THREATS: Final = (
             _SIG + "test_the_message_tells_neither_token_nor_key",
         ),
     ),
-    Row("T48", "metrics labelled by users", "", (), _LATER + "metrics"),
+    Row(
+        "T48",
+        "metrics labelled by users",
+        "labels are methods, errors and states that are known at the start",
+        ("system/test_metrics.py::test_a_new_server_counts_nothing_and_has_every_label",),
+    ),
     Row(
         "T49",
         "keys that collide, expressions that never end",
