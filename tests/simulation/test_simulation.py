@@ -11,7 +11,7 @@ import pytest
 
 SIMULATE: Final = Path(__file__).parents[2] / "scripts" / "simulate"
 EVERYDAY: Final = 2000
-EVERYDAY_S: Final = "30"
+EVERYDAY_S: Final = "50"
 
 
 def simulate(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -20,13 +20,14 @@ def simulate(*options: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, str(SIMULATE), *options],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=100,
         check=False,
         env=environment,
     )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_no_history_breaks_a_promise_and_every_fault_happens() -> None:
     done = simulate("--first", "1", "--histories", str(EVERYDAY), "--seconds", EVERYDAY_S)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
