@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _settings(options)
         if options.command != "serve":
             return _COMMANDS[options.command](settings, options)
-        with logs.kept(settings.log_level) as log_lines:
+        with logs.kept(settings.log_level, settings.log_format) as log_lines:
             return asyncio.run(app.serve(settings, lambda: log_lines.dropped_lines))
     except (SettingsRefused, app.DataRefused, OSError) as error:
         sys.stderr.write(f"muster: {error}\n")

@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_secret: tuple[str, ...] = ()
     webhook_on_failure: str = "allow"
     log_level: str = "INFO"
+    log_format: str = "text"
     limits: Mapping[str, int] = msgspec.field(default_factory=default_limits)
     types: Mapping[str, Any] = {}
     group_fields: Mapping[str, Any] = {}
@@ -110,6 +111,12 @@ def _boolean(text: str) -> bool:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError("expected text or json")
+    return text
 
 
 def _level(text: str) -> str:
@@ -185,6 +192,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         _failure_policy, "allow or block what the webhook was asked about and did not answer"
     ),
     "log_level": Setting(_level, "DEBUG, INFO, WARNING or ERROR"),
+    "log_format": Setting(_log_format, "text, or json: a line of JSON for each event"),
 }
 """Every setting but the limits: name -> row. The README's table is printed from here."""
 

@@ -9,8 +9,10 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
+
+import msgspec
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -92,11 +94,43 @@ class BoundedHandler(logging.Handler):
             return text
 
 
+class JsonFormatter(logging.Formatter):
+    """One line of JSON for each record, for programs that read logs.
+
+    ``time_ms`` (Unix time), ``level``, ``logger``, ``message``, and ``exception`` with the
+    traceback where there is one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter.format``."""
+        line: dict[str, object] = {
+            "time_ms": int(record.created * 1000),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+FORMATTERS: Final[Mapping[str, Callable[[], logging.Formatter]]] = {
+    "text": lambda: logging.Formatter(_FORMAT),
+    "json": JsonFormatter,
+}
+"""By the names that the setting has."""
+
+
 @contextlib.contextmanager
-def kept(level: str) -> Iterator[BoundedHandler]:
-    """Log to standard error while this is entered; ``level`` is a name of ``logging``."""
+def kept(level: str, form: str) -> Iterator[BoundedHandler]:
+    """Log to standard error while this is entered.
+
+    Args:
+        level: a name of ``logging``.
+        form: a name of FORMATTERS.
+    """
     handler = BoundedHandler(_STANDARD_ERROR)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(FORMATTERS[form]())
     root = logging.getLogger()
     root.setLevel(level)
     root.addHandler(handler)

@@ -1,0 +1,50 @@
+"""Lines of the log as JSON: what a program reads is what was said."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from server.logs import FORMATTERS, BoundedHandler
+from tests.kit.server_process import ServerProcess
+
+
+@pytest.mark.parametrize("message", ["plain", 'two\nlines and "quotes"', "a \ud800 surrogate", "é"])
+def test_a_record_is_one_line_of_json(message: str) -> None:
+    reader, writer = os.pipe()
+    handler = BoundedHandler(writer)
+    handler.setFormatter(FORMATTERS["json"]())
+    record = logging.LogRecord("server.x", logging.WARNING, "f", 1, "%s", (message,), None)
+    handler.emit(record)
+    handler.close()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        (line,) = pipe.read().splitlines()
+    if "\ud800" in message:
+        assert b"could not be formatted" in line, "it is said all the same"
+        return
+    said = json.loads(line)
+    assert said["message"] == message
+    assert (said["level"], said["logger"]) == ("WARNING", "server.x")
+    assert said["time_ms"] == int(record.created * 1000)
+
+
+def test_an_exception_is_told_with_its_traceback() -> None:
+    try:
+        raise ValueError("boom")
+    except ValueError as error:
+        information = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", (), information)
+    said = json.loads(FORMATTERS["json"]().format(record))
+    assert "boom" in said["exception"]
+    assert "Traceback" in said["exception"]
+
+
+def test_a_server_that_is_told_so_logs_json(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", env={"MUSTER_LOG_FORMAT": "json"}) as server:
+        server.stop()
+        lines = [json.loads(line) for line in server.log().splitlines()]
+    assert lines
+    assert all({"time_ms", "level", "logger", "message"} <= set(line) for line in lines)
