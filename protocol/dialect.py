@@ -111,6 +111,9 @@ _ELEMENTS: Final[Mapping[str, _Words]] = {
         },
     ),
 }
+_IDS: Final = frozenset({"uuid", "thumb_uuid"})
+"""Fields that may be missing; they are empty then."""
+
 _NAMES: Final[Mapping[str, str]] = {words.tag: name for name, words in _ELEMENTS.items()}
 
 
@@ -160,6 +163,8 @@ def _read(given: _Given) -> dict[str, Any]:
     content = {
         ours: given.content[word] for ours, word in words.fields.items() if word in given.content
     }
+    # Published clients of the original send what lives elsewhere without an ID of the original's.
+    content = {**{ours: "" for ours in words.fields if ours in _IDS}, **content}
     for ours, part in _PARTS.items():
         found = content.get(ours)
         if isinstance(found, list):

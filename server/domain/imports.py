@@ -80,7 +80,7 @@ def import_messages(
     group = living_group(state, command.group_id)
     if not rulebook.traits[group.type].stores_messages:
         raise _not_kept(group)
-    latest_ms = _latest_ms(state)
+    latest_ms = _whole_seconds(_latest_ms(state))
     entries = []
     for place, said in enumerate(command.messages):
         _check_message(rulebook, group, command, place)
@@ -159,11 +159,17 @@ def _refused(
         except Refused as refused:
             return refused
     joined_ms = wanted.join_time_ms
-    if joined_ms is not None and not group.create_time_ms <= joined_ms <= now_ms:
+    created_ms = _whole_seconds(group.create_time_ms)
+    if joined_ms is not None and not created_ms <= joined_ms <= now_ms:
         return Refused(
             ErrorCode.BAD_REQUEST, "the time of joining is between the group's creation and now"
         )
     return None
+
+
+def _whole_seconds(time_ms: int) -> int:
+    """The beginning of the second: what is imported has its times in whole seconds."""
+    return time_ms // 1000 * 1000
 
 
 def _latest_ms(state: Slice) -> int:

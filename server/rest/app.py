@@ -31,6 +31,8 @@ _SERVICES: Final = frozenset(row.service for row in TABLE.values())
 class RestApi:
     """Answers ``POST /v4/<service>/<command>``, and ``GET /openapi.json``.
 
+    A GET of a command is a call with an empty request.
+
     Args:
         new_id: makes the number of a call, for the log and the header ``X-Request-Id``.
         is_behind_proxy: a proxy names the callers' addresses.
@@ -105,7 +107,7 @@ class RestApi:
         service, name = request.match_info["service"], request.match_info["command"]
         if service not in _SERVICES:
             raise CallRefused.of(CallCode.WRONG_URL)
-        if request.method != "POST":
+        if request.method not in ("POST", "GET"):
             raise CallRefused.of(CallCode.HTTP_FORMAT)
         address = peer_address(
             request.headers, request.remote, is_behind_proxy=self._is_behind_proxy
@@ -125,6 +127,8 @@ class RestApi:
         Raises:
             CallRefused: too large, too slow, or no JSON.
         """
+        if request.method == "GET":
+            return {}  # as published clients of the original ask for the list of groups
         if (request.content_length or 0) > self._body_bytes:
             raise CallRefused.of(CallCode.HTTP_FORMAT)
         data = bytearray()

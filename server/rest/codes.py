@@ -47,7 +47,7 @@ CALL_CODES: Final[Mapping[CallCode, str]] = {
     CallCode.NOT_JSON: "the body is not JSON; an empty request is {}",
     CallCode.WRONG_APP: "sdkappid is not the number of this server's app",
     CallCode.TOO_MANY_CALLS: "more calls of this command per second than REST_CALLS_PER_S",
-    CallCode.HTTP_FORMAT: "not a POST, a body over REST_BODY_BYTES, or one that took too long",
+    CallCode.HTTP_FORMAT: "not a POST or GET, a body over REST_BODY_BYTES, or one that took too long",
     CallCode.WRONG_URL: "there is no such service; the path is /v4/<service>/<command>",
     CallCode.NOT_ADMIN: "identifier is not one of the operator's accounts",
     CallCode.APP_MISSING: "sdkappid is missing",

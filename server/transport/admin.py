@@ -1,9 +1,24 @@
 """The admin listener: health and readiness, and what else is given to it."""
 
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+log = logging.getLogger(__name__)
+
+
+class _NoStrangers(logging.Filter):
+    """Keeps what a peer sends that is no HTTP out of the log: it is no error of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+log.addFilter(_NoStrangers())
 
 
 class AdminListener:
@@ -23,7 +38,7 @@ class AdminListener:
         app.router.add_get("/readyz", self._readyz)
         for part in parts:
             part(app)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2, logger=log)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listen; returns the port, which matters when ``port`` is 0.

@@ -120,7 +120,8 @@ async def test_behind_a_proxy_the_address_is_the_one_that_it_names(tmp_path: Pat
     [
         ("/v4/group_open_http_svc/no_such_command", "POST", 10003),
         ("/v4/no_such_service/create_group", "POST", 60009),
-        (CHECK, "GET", 60008),
+        (CHECK, "GET", 10004),
+        (CHECK, "DELETE", 60008),
         (CHECK, "PUT", 60008),
         ("/v4/group_open_http_svc/create_topic", "POST", 10003),
         ("/v4/million_group_open_http_svc/create_topic", "POST", 10026),
@@ -128,6 +129,11 @@ async def test_behind_a_proxy_the_address_is_the_one_that_it_names(tmp_path: Pat
 )
 async def test_a_place_that_is_none(office: Office, path: str, method: str, code: int) -> None:
     assert (await office.send(path, BODY, method=method))["ErrorCode"] == code
+
+
+async def test_a_list_is_asked_for_with_get(office: Office) -> None:
+    path = "/v4/group_open_http_svc/get_appid_group_list"
+    assert (await office.send(path, method="GET"))["TotalCount"] == 0
 
 
 async def test_a_stranger_learns_of_no_command(office: Office) -> None:
@@ -213,6 +219,29 @@ async def test_a_body_in_pieces_that_becomes_large(office: Office) -> None:
 async def test_a_body_that_does_not_come(tmp_path: Path) -> None:
     async with office_of("memory", tmp_path, rules(limits={"REST_BODY_MS": 50})) as office:
         assert b'"ErrorCode":60008' in await raw(office, "Content-Length: 9", b"{")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: a\0b\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc",
+        b"GET\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_no_error_of_ours(
+    office: Office, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger must not be able to fill the log with stack traces."""
+    host, _, port = office.address.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer[:13] in (b"HTTP/1.0 400 ", b"HTTP/1.1 400 ")
+    assert b"Traceback" not in answer
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_two_hundred_calls_a_second_of_each_command(office: Office) -> None:

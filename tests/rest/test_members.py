@@ -285,6 +285,20 @@ async def test_imported_members(office: Office) -> None:
     assert ann.texts("MyImportedGroup") == ["now"]
 
 
+async def test_times_are_compared_in_the_seconds_in_which_they_are_given(crew: Office) -> None:
+    """An import in the second of the group's creation, or of the last message, is not before it."""
+    crew.world.clock.advance(700)
+    group = {"Type": "Public", "Name": "x", "GroupId": "late", "Owner_Account": "bob"}
+    await crew.ok("create_group", group)
+    rows = [{"Member_Account": "ann", "JoinTime": NOON_S}]
+    answer = await crew.ok("import_group_member", {"GroupId": "late", "MemberList": rows})
+    assert answer["MemberList"][0]["Result"] == 1
+    body = [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "x"}}]
+    await crew.ok("send_group_msg", {"GroupId": "late", "Random": 1, "MsgBody": body})
+    said = {"From_Account": "ann", "SendTime": NOON_S, "MsgBody": body}
+    await crew.ok("import_group_msg", {"GroupId": "late", "MsgList": [said]})
+
+
 async def test_no_members_are_imported_into_a_room(office: Office) -> None:
     await office.ok("create_group", {"Type": "AVChatRoom", "Name": "x", **ROOM})
     rows = [{"Member_Account": "ann"}]

@@ -160,6 +160,15 @@ async def test_every_element_comes_back_as_it_was(crew: Office) -> None:
     assert message["MsgBody"] == body
 
 
+async def test_a_file_without_an_id(crew: Office) -> None:
+    """As PyPI's tencentcloud-sdk-python-im sends one."""
+    content = {"Url": "u", "FileSize": 1, "FileName": "n", "Download_Flag": 2}
+    body = [{"MsgType": "TIMFileElem", "MsgContent": content}]
+    await crew.ok("send_group_msg", {**OF_G, "Random": 1, "MsgBody": body})
+    (message,) = await logged(crew)
+    assert message["MsgBody"][0]["MsgContent"] == {**content, "UUID": ""}
+
+
 async def test_notifications(crew: Office) -> None:
     world = crew.world
     bob, peter = await world.online("bob"), await world.online("peter")
