@@ -112,7 +112,8 @@ class Entrance:
         now_s = self._monotonic_s()
         bucket = self._buckets.get(path)
         if bucket is None:
-            rate = self._calls_per_s if calls_per_s is None else calls_per_s
+            # 0 is no limit, also for what would have a smaller one.
+            rate = min(self._calls_per_s, calls_per_s or self._calls_per_s)
             bucket = self._buckets[path] = TokenBucket(rate, rate, now_s)
         if bucket.take(now_s):
             raise CallRefused.of(CallCode.TOO_MANY_CALLS)

@@ -31,7 +31,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     ``request`` is decoded from the body and given to ``handler``; ``example`` is the documented
     request, which a test sends. ``differs`` says in words what is not as in the original.
-    ``calls_per_s`` replaces REST_CALLS_PER_S where the original allows fewer.
+    ``calls_per_s`` is there where the original allows fewer than REST_CALLS_PER_S.
     """
 
     service: str = GROUPS

@@ -262,6 +262,12 @@ async def test_the_list_of_all_groups_once_a_second(office: Office) -> None:
     await office.ok("get_appid_group_list")
 
 
+async def test_without_the_limit_no_command_has_one(tmp_path: Path) -> None:
+    async with office_of("memory", tmp_path, rules(limits={"REST_CALLS_PER_S": 0})) as office:
+        for _ in range(3):
+            await office.ok("get_appid_group_list")
+
+
 async def test_an_answer_that_would_be_too_large(tmp_path: Path) -> None:
     async with office_of("memory", tmp_path, rules(limits={"REST_ANSWER_BYTES": 200})) as office:
         users = [f"user-{n}" for n in range(9)]

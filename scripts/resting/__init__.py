@@ -1,0 +1,1 @@
+"""Other people's programs on the admin REST API; the program is scripts/restcheck."""
