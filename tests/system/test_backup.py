@@ -44,7 +44,8 @@ async def test_a_backup_of_a_server_at_work_is_restored(
     data_directory: Path, connect: Connect, file: Path
 ) -> None:
     """It is a beginning of the history; whoever has seen anything is told to read anew."""
-    with ServerProcess(data_directory) as server:
+    as_fast_as_possible = {"REQUESTS_PER_S": 0, "USER_REQUESTS_PER_S": 0}
+    with ServerProcess(data_directory, limits=as_fast_as_possible) as server:
         alice = await connect(server, "alice")
         bob = await connect(server, "bob")
         first_cursor = alice.cursor
