@@ -26,6 +26,10 @@ _READS_AT_ONCE = 32
 """How many sessions read from the store together; the others of a storm wait for their turn."""
 
 
+_LEAST_EVENTS = 8
+"""How few events a page of a peer that takes little has at least."""
+
+
 class CatchUp:
     """Attaches sessions to the hub and lets them catch up.
 
@@ -160,11 +164,12 @@ class CatchUp:
         to that snapshot is read, and the hub is waited for.
         """
         upto = max(self._hub.position, feed.loaded_position)
+        limit = min(session.read_events, self._page.events)
         session.start_holding(upto)
         try:
             async with self._turns:
                 missed = await self._store.missed(
-                    self._shard, session.user_id, session.position, upto, self._page.events
+                    self._shard, session.user_id, session.position, upto, limit
                 )
             await self._hub.reached(upto)
         except BaseException:
@@ -191,15 +196,19 @@ class CatchUp:
 
         Returns the position up to which that is everything, and whether there is more after it.
         """
-        put_bytes, until = 0, session.position
+        put_bytes, put_events, until = 0, 0, session.position
         entries = _with_endings(missed, feed, session.position)
         for position, events in event_pages(session.codec, entries, self._page):
             if put_bytes >= self._outgoing_bytes:
+                # What does not go out now has been read for nothing: less of it the next time.
+                session.read_events = max(_LEAST_EVENTS, 2 * put_events)
                 return until, True
             frame = page_frame(session.codec, events, self._hub.cursor_at(position))
             session.put(frame)
             put_bytes += len(frame)
+            put_events += len(events)
             until = position
+        session.read_events = min(8 * session.read_events, self._page.events)
         return missed.until, missed.has_more
 
     def _give_up(self, session: Session, floor: int) -> None:

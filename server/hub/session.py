@@ -29,6 +29,9 @@ class Mode(enum.Enum):
     GONE = "gone"
 
 
+_FIRST_EVENTS: Final = 32
+"""How many events the first page that a session reads has at most."""
+
 _GONE: Final = Mode.GONE
 """Looking a member up at its class costs more than all else that ``flush`` does."""
 
@@ -46,7 +49,8 @@ class Session:
 
     A session that catches up has read everything up to ``position``. While its last page is
     being read it holds what is committed meanwhile (``held``), so that the two join without a
-    seam. A live session has been given everything up to the hub's position.
+    seam. A live session has been given everything up to the hub's position. ``read_events`` is
+    how many events its next page may have: it follows how many of the last ones the peer took.
     """
 
     __slots__ = (
@@ -66,6 +70,7 @@ class Session:
         "on_ready",
         "platform",
         "position",
+        "read_events",
         "session_id",
         "sink",
         "user_id",
@@ -93,6 +98,7 @@ class Session:
         self.sink = sink
         self.mode = Mode.CATCHING_UP
         self.position = 0
+        self.read_events = _FIRST_EVENTS
         self.is_dirty = False
         self.is_paused = False
         self.has_reader = False
