@@ -75,6 +75,7 @@ class CatchUp:
     def resume(self, session: Session) -> None:
         """The peer takes data again."""
         session.is_paused = False
+        session.flush()
         if session.mode is Mode.CATCHING_UP and not session.has_reader:
             feed = self._hub.rooms.feed(session.user_id)
             if feed is not None:

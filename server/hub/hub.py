@@ -251,7 +251,7 @@ class Hub:
             self.on_parted(session.user_id, group_id)
 
     def _let_go(self, feed: Feed, session: Session) -> None:
-        session.flush()
+        session.flush_all()
         session.mode = Mode.GONE
         session.mark_writable()
         feed.remove(session)
@@ -265,8 +265,8 @@ class Hub:
     def fall_behind(self, session: Session) -> bool:
         """The peer does not take what it is sent; returns whether it was live until now.
 
-        All that was told is on its way in the transport's buffer; what comes after it is read
-        from the log once the peer takes data again.
+        All that was told is in the transport's buffer or queued before whatever comes now; what
+        comes after it is read from the log once the peer takes data again.
         """
         session.is_paused = True
         if session.mode is not Mode.LIVE:

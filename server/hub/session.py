@@ -32,6 +32,9 @@ class Mode(enum.Enum):
 _FIRST_EVENTS: Final = 32
 """How many events the first page that a session reads has at most."""
 
+_PIECE_BYTES: Final = 65_536
+"""How much is written at once, unless one frame is larger."""
+
 _GONE: Final = Mode.GONE
 """Looking a member up at its class costs more than all else that ``flush`` does."""
 
@@ -118,18 +121,49 @@ class Session:
         self._pending.append(framed(self.codec, frame))
 
     def flush(self) -> None:
-        """Write what is queued, as one piece."""
+        """Write what is queued, as one piece where that is small.
+
+        What the peer does not take is copied into the transport's buffer, one copy for each
+        peer. So much is written in pieces, and once the peer is slow the rest stays here: these
+        are references to frames that all receivers share. It is written before all else when
+        the peer takes data again.
+        """
         self.is_dirty = False
         pending = self._pending
-        if len(pending) == 1:
-            data = pending.pop()
-        elif pending:
-            data = b"".join(pending)
-            pending.clear()
-        else:
+        if not pending or self.is_paused:
             return
-        if self.mode is not _GONE:
+        if self.mode is _GONE:
+            pending.clear()
+            return
+        if len(pending) == 1:
+            self.sink.write(pending.pop())
+            return
+        data = b"".join(pending)
+        if len(data) <= _PIECE_BYTES:
+            pending.clear()
             self.sink.write(data)
+        else:
+            self._write_in_pieces()
+
+    def flush_all(self) -> None:
+        """Write what is queued even to a slow peer: nothing comes after it."""
+        data = b"".join(self._pending)
+        self._pending.clear()
+        if data and self.mode is not _GONE:
+            self.sink.write(data)
+
+    def _write_in_pieces(self) -> None:
+        pending, self._pending = self._pending, []
+        start = 0
+        while start < len(pending) and not self.is_paused:
+            size = len(pending[start])
+            stop = start + 1
+            while stop < len(pending) and size + len(pending[stop]) <= _PIECE_BYTES:
+                size += len(pending[stop])
+                stop += 1
+            self.sink.write(b"".join(pending[start:stop]))
+            start = stop
+        self._pending = pending[start:] + self._pending
 
     def start_holding(self, after: int) -> None:
         """From now on keep what is told of positions above ``after``, for the hand-over."""

@@ -190,8 +190,8 @@ class Connection(asyncio.Protocol):
         """See ``Sink.close``: bye, the close frame, and an end even if the peer does not answer."""
         if self._phase is Phase.CLOSING:
             return
-        if (session := self.session) is not None:
-            session.flush()
+        if (session := self.session) is not None and why.code is not CloseCode.TOO_SLOW:
+            session.flush_all()
         ws = self._rules()
         if ws.state is State.OPEN:
             ws.dismiss(why)

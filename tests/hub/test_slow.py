@@ -75,6 +75,50 @@ async def test_what_is_kept_for_a_stalled_device_does_not_grow_with_what_is_said
         assert bob.most_unread <= OUTGOING_BYTES + one_more
 
 
+@BOTH
+async def test_of_a_large_batch_a_stalled_device_keeps_a_piece_of_its_own_and_shares_the_rest(
+    codec: Codec,
+) -> None:
+    """The frames that wait are the same objects for all; only what was written is a copy."""
+    async with world_on(MemoryStore(epoch=EPOCH), rulebook_with(LIMITS)) as world:
+        alice = await group_of(world, "bob", "carol")
+        stalled = [world.connect(name, codec=codec) for name in ("bob", "carol")]
+        witnesses = [Witness(device) for device in stalled]
+        await until_idle()
+        for device in stalled:
+            device.stall()
+        await talk(alice, 400)
+        for device in stalled:
+            assert device.unread <= 65_536 + MOST_EVENT_BYTES
+        waiting = [device.session._pending for device in stalled]
+        assert sum(map(len, waiting[0])) > 2 * 65_536
+        assert all(one is other for one, other in zip(*waiting, strict=True))
+        await talk(alice, 5)
+        for device in stalled:
+            device.unstall()
+        await until_idle()
+        log = await world.log()
+        for witness in witnesses:
+            witness.assert_nothing_wrong(log)
+            witness.assert_all_is_told(log)
+
+
+async def test_a_stalled_device_that_is_replaced_is_given_all_that_waited_before_the_end() -> None:
+    async with world_on(MemoryStore(epoch=EPOCH), rulebook_with(LIMITS)) as world:
+        alice = await group_of(world, "bob")
+        bob = world.connect("bob", device_id="phone")
+        await until_idle()
+        bob.stall()
+        await talk(alice, 400)
+        world.connect("bob", device_id="phone")
+        await until_idle()
+        bob.unstall()
+        await until_idle()
+        assert bob.closed is not None
+        assert bob.closed.code is CloseCode.REPLACED
+        assert sum(event.kind == "message" for event in bob.events) == 400
+
+
 async def test_what_is_held_for_a_device_that_catches_up_is_bounded() -> None:
     """Commits while a page is read are held for the hand-over, but not without end."""
     store = MemoryStore(epoch=EPOCH)

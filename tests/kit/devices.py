@@ -320,7 +320,8 @@ class Device:
     def close(self, why: ConnectionRefused) -> None:
         if self.closed is not None or self.is_dropped:
             return
-        self.session.flush()
+        if why.code is not CloseCode.TOO_SLOW:
+            self.session.flush_all()
         self._take(framed(self.codec, Bye(code=why.code, reason=why.reason)))
         self.closed = why
         self.world.hub.remove(self.session)
