@@ -205,6 +205,10 @@ class MessageData(EventData, frozen=True, kw_only=True):
     online_only: bool = False
     recalled: bool = False
     """The message was taken back: the body is empty."""
+    no_unread: bool = False
+    """It does not count as unread (of the operator only)."""
+    no_last_message: bool = False
+    """It is not shown as the group's last one (of the operator only)."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -245,6 +245,8 @@ def message(
         message_id=message_id,
         time_ms=now_ms,
         data=data,
+        is_quiet=data.no_unread,
+        is_passing=data.no_last_message,
         is_stored=is_stored,
     )
 

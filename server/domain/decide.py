@@ -52,6 +52,7 @@ from server.domain.jobs import (
     RecognizeUser,
     RecycleGroup,
     ReplaceAttributes,
+    SendControlled,
     SendNotice,
     SetCounters,
     SetUnread,
@@ -65,6 +66,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
     ``owner`` adds the group's owner to ``member_ids``. ``remembered_ids`` are looked up in every
     type of group, or, with ``remembers_participants``, only where membership is not stored.
+    ``read_seq`` is up to where the user of ``read_state_of`` wants to have read.
     """
 
     group_id: str | None = None
@@ -77,6 +79,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     attributes: bool = False
     counters: bool = False
     read_state_of: str | None = None
+    read_seq: int | None = None
     entry_seq: int | None = None
     last_entries: int = 0
     handlers: bool = False
@@ -186,7 +189,12 @@ def _of_recall(command: RecallMessage, actor: Actor) -> Needs:
 
 
 def _of_reader(command: MarkRead, actor: Actor) -> Needs:
-    return Needs(group_id=command.group_id, member_ids=[actor.user_id], read_state_of=actor.user_id)
+    return Needs(
+        group_id=command.group_id,
+        member_ids=[actor.user_id],
+        read_state_of=actor.user_id,
+        read_seq=command.seq,
+    )
 
 
 def _of_attributes(
@@ -299,6 +307,7 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     ReadApplications: _Case(_of_list_reader, applications.read_applications),
     HandleApplications: _Case(_of_handler, applications.handle_applications),
     SendMessage: _Case(_of_speaker, messages.send_message),
+    SendControlled: _Case(_of_speaker, messages.send_message),
     RecallMessage: _Case(_of_recall, messages.recall_message),
     FoundGroup: _Case(_of_founder, creation.found_group),
     AddMembers: _Case(_of_invited, invitations.add_members),

@@ -20,7 +20,16 @@ from server.domain.jobs import (
     ImportMessages,
     SetUnread,
 )
-from server.domain.model import Actor, Decision, Group, Member, PlaceAt, Redaction, Slice
+from server.domain.model import (
+    Actor,
+    Decision,
+    Group,
+    Member,
+    PlaceAt,
+    Redaction,
+    Slice,
+    unread_of,
+)
 from server.domain.refusals import failed, living_group
 from server.domain.rules import Operation, Rulebook, standing_of
 
@@ -55,8 +64,7 @@ def import_members(
         added[wanted.user_id] = msgspec.structs.replace(
             member, role=wanted.role, join_time_ms=joined_ms
         )
-        seq = max(0, state.read_state.head_seq - wanted.unread)
-        places.append(PlaceAt(group.group_id, wanted.user_id, seq))
+        places.append(_placed(group, wanted.user_id, state, wanted.unread))
         results.append(MemberResult(user_id=wanted.user_id, result=MemberResultKind.ADDED))
     result = MemberResults(members=results)
     if not added:
@@ -114,19 +122,20 @@ def set_unread(
         raise Refused(
             ErrorCode.USER_NOT_FOUND, "the user is not in the group", user_id=command.user_id[:64]
         )
-    head_seq = state.read_state.head_seq
-    seq = max(0, head_seq - command.unread)
+    place = _placed(group, command.user_id, state, command.unread)
+    head = state.read_state
+    unread = unread_of(head.head_seq, head.head_quiet, place.seq, place.quiet)
     told = announcements.notice_to(
         command.user_id,
         Notice.READ,
         group.group_id,
         actor.user_id,
         now_ms,
-        Read(read_seq=seq, unread=head_seq - seq),
+        Read(read_seq=place.seq, unread=unread),
     )
     return Decision(
         result=Nothing(),
-        places=[PlaceAt(group.group_id, command.user_id, seq)],
+        places=[place],
         entries=[told],
     )
 
@@ -143,9 +152,15 @@ def delete_messages_of(
             continue
         data: MessageData = msgspec.convert(entry.data, MessageData)
         if not data.recalled:
-            gone = MessageData(body=[], priority=data.priority, recalled=True)
-            redactions.append(Redaction(group.group_id, seq, gone))
+            redactions.append(Redaction(group.group_id, seq, messages.recalled_data(data)))
     return Decision(result=Nothing(), redactions=redactions)
+
+
+def _placed(group: Group, user_id: str, state: Slice, unread: int) -> PlaceAt:
+    """So many before the end of the log, as far as so many count; the quiet ones are behind it."""
+    head = state.read_state
+    back = min(unread, head.head_seq - head.head_quiet)
+    return PlaceAt(group.group_id, user_id, head.head_seq - back, head.head_quiet)
 
 
 def _refused(

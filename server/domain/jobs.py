@@ -7,6 +7,7 @@ from protocol.commands import (
     CreateGroup,
     InviteMembers,
     RemoveMembers,
+    SendMessage,
 )
 from protocol.messages import Element
 from protocol.results import Result
@@ -56,6 +57,13 @@ class MuteMembers(ChangingCommand, frozen=True, kw_only=True):
     group_id: str
     user_ids: list[str]
     mute_s: int
+
+
+class SendControlled(SendMessage, frozen=True, kw_only=True):
+    """Say something that does not count as unread, or is not the group's last message."""
+
+    no_unread: bool = False
+    no_last_message: bool = False
 
 
 class SendNotice(ChangingCommand, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from protocol.messages import CustomElement
 from protocol.results import Nothing, SendMessageResult, UnreadResult
 from protocol.vocabulary import EventKind, Message, Notice
 from server.domain import announcements
+from server.domain.jobs import SendControlled
 from server.domain.model import (
     Actor,
     Decision,
@@ -20,6 +21,7 @@ from server.domain.model import (
     Redaction,
     Slice,
     Spoke,
+    unread_of,
 )
 from server.domain.refusals import living_group
 from server.domain.rules import (
@@ -37,7 +39,8 @@ def send_message(
 ) -> Decision:
     """The message goes to the group's log, or to those connected where it is not stored.
 
-    Its ID is ``state.fresh_token``. The sender has read up to it.
+    Its ID is ``state.fresh_token``. The sender has read up to it. Who gets it is told what it does
+    not count as.
     """
     group = living_group(state, command.group_id)
     member = state.members.get(actor.user_id)
@@ -52,6 +55,8 @@ def send_message(
         at_user_ids=command.at_user_ids,
         custom_data=command.custom_data,
         online_only=command.online_only,
+        no_unread=isinstance(command, SendControlled) and command.no_unread,
+        no_last_message=isinstance(command, SendControlled) and command.no_last_message,
     )
     entry = announcements.message(
         group, actor.user_id, state.fresh_token, now_ms, data, is_stored=is_stored
@@ -82,7 +87,7 @@ def recall_message(
     if data.recalled:
         raise Refused(ErrorCode.NOT_RECALLABLE, field="seq", have="recalled")
     _require_may_recall(rulebook, group, entry, actor, standing, now_ms)
-    redacted = MessageData(body=[], priority=data.priority, recalled=True)
+    redacted = recalled_data(data)
     told = announcements.message_recalled(
         group, entry.from_id or "", command.seq, command.reason, actor.user_id, now_ms
     )
@@ -90,6 +95,17 @@ def recall_message(
         result=Nothing(),
         redactions=[Redaction(group.group_id, command.seq, redacted)],
         entries=[told],
+    )
+
+
+def recalled_data(data: MessageData) -> MessageData:
+    """What is left of a message that was taken back: what it counted as goes on."""
+    return MessageData(
+        body=[],
+        priority=data.priority,
+        recalled=True,
+        no_unread=data.no_unread,
+        no_last_message=data.no_last_message,
     )
 
 
@@ -103,8 +119,9 @@ def mark_read(
     rulebook.require(Operation.MARK_READ, group.type, standing_of_member(member))
     place = state.read_state
     seq = max(place.read_seq, min(command.seq, place.head_seq))
+    quiet = max(place.read_quiet, place.head_quiet - state.quiet_above)
     counts = rulebook.traits[group.type].counts_unread
-    unread = place.head_seq - seq if counts else 0
+    unread = unread_of(place.head_seq, place.head_quiet, seq, quiet) if counts else 0
     result = UnreadResult(unread=unread)
     if seq == place.read_seq:
         return Decision(result=result)
@@ -118,7 +135,7 @@ def mark_read(
     )
     return Decision(
         result=result,
-        reads=ReadUpTo(group.group_id, actor.user_id, seq),
+        reads=ReadUpTo(group.group_id, actor.user_id, seq, quiet),
         entries=[notice],
     )
 

@@ -201,12 +201,26 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     is_untold: bool = False
 
 
+def unread_of(head_seq: int, head_quiet: int, read_seq: int, read_quiet: int) -> int:
+    """How much is unread: the entries after ``read_seq`` but for the quiet ones among them.
+
+    ``head_quiet`` and ``read_quiet`` are how many quiet ones there are up to each place.
+    """
+    return max(0, (head_seq - head_quiet) - (read_seq - read_quiet))
+
+
 class ReadState(msgspec.Struct, frozen=True, kw_only=True):
-    """A member's place in the group's log, and the log's end."""
+    """A member's place in the group's log, and the log's end.
+
+    ``head_quiet`` and ``read_quiet`` count the entries up to each that are not to be counted as
+    unread.
+    """
 
     head_seq: int = 0
     read_seq: int = 0
     last_message_time_ms: int = 0
+    head_quiet: int = 0
+    read_quiet: int = 0
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +231,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     many groups they are. ``handlers`` are the group's owner and admins (None: not looked up),
     ``pending`` what waits for them and for invitees, oldest first, and ``handlers_of`` the owners
     and admins of the groups in those lists. ``entry`` is the one that is to be recalled, ``last_entries``
-    the newest of the group's log with their numbers, oldest first. ``cases`` has, for
+    the newest of the group's log with their numbers, oldest first. ``quiet_above`` is how many
+    quiet entries there are above the number that a reader names. ``cases`` has, for
     each application that is to be handled, the application and a slice of its group.
     ``participant_count`` is how many take part now in a group that stores no membership, and
     ``connected`` who of ``members`` has a connection (None: not looked up).
@@ -236,6 +251,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     read_state: ReadState = ReadState()
     entry: "Entry | None" = None
     last_entries: Sequence[tuple[int, "Entry"]] = ()
+    quiet_above: int = 0
     handlers: Sequence[str] | None = None
     pending: Mapping[str, Sequence[Application]] = {}
     handlers_of: Mapping[str, Sequence[str]] = {}
@@ -262,7 +278,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     It belongs to the inbox of ``inbox_of``, or, when that is None, to the log of ``group_id``.
     ``joined`` see this entry and what follows in the group's log; ``left`` see this entry and
-    nothing after it; ``closes`` ends every membership of the group after this entry. An entry
+    nothing after it; ``closes`` ends every membership of the group after this entry. One with
+    ``is_quiet`` does not count as unread, one with ``is_passing`` is not the group's last message,
+    though it has its number like any other. An entry
     with ``is_stored`` False gets no number and goes to those who are connected now; its ``joined``
     and ``left`` touch a stored membership only where the same decision puts the Member row.
     """
@@ -280,6 +298,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     joined: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     closes: bool = False
+    is_quiet: bool = False
+    is_passing: bool = False
     is_stored: bool = True
 
 
@@ -291,19 +311,27 @@ class Spoke(msgspec.Struct, frozen=True):
 
 
 class ReadUpTo(msgspec.Struct, frozen=True):
-    """A member has read the group's log up to ``seq``; a position never goes back."""
+    """A member has read the group's log up to ``seq``, or its end; a position never goes back.
+
+    ``quiet`` of the entries so far did not count as unread.
+    """
 
     group_id: str
     user_id: str
     seq: int
+    quiet: int = 0
 
 
 class PlaceAt(msgspec.Struct, frozen=True):
-    """A member's read position is ``seq`` from now on, also if it goes back by that."""
+    """A member's read position is ``seq`` from now on, also if it goes back by that.
+
+    ``quiet`` as in ReadUpTo.
+    """
 
     group_id: str
     user_id: str
     seq: int
+    quiet: int = 0
 
 
 class Redaction(msgspec.Struct, frozen=True):

@@ -238,8 +238,9 @@ COMMANDS: Final[Sequence[Command]] = (
             ],
             "SendMsgControl": ["NoUnread", "NoLastMsg"],
         },
-        differs="To_Account and SupportMessageExtension are not offered; OfflinePushInfo and "
-        "SendMsgControl have no effect.",
+        differs="To_Account and SupportMessageExtension are not offered; OfflinePushInfo has no "
+        "effect. NoLastMsg leaves LastMsgTime as it was and tells devices so; there is no other list "
+        "of last messages.",
     ),
     Command(
         name="send_group_system_notification",

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from protocol.commands import ListMessages, RecallMessage, SendMessage
+from protocol.commands import ListMessages, RecallMessage
 from protocol.dialect import body_of, msg_body
 from protocol.errors import Refused
 from protocol.events import MessageData
 from protocol.messages import Element
 from protocol.vocabulary import EventKind, Message, MessagePriority
-from server.domain.jobs import SendNotice
+from server.domain.jobs import SendControlled, SendNotice
 from server.domain.model import Origin
 from server.rest.codes import CallCode, CallRefused
 from server.rest.registry import Call
@@ -88,13 +88,15 @@ async def send_group_msg(call: Call, request: SendGroupMsg) -> Answer:
         raise CallRefused.of(
             CallCode.NOT_OFFERED, "SupportMessageExtension: this server has no extensions"
         )
-    command = SendMessage(
+    command = SendControlled(
         group_id=request.group_id,
         body=body_of_elements(request.msg_body),
         priority=request.msg_priority,
         online_only=bool(request.online_only_flag),
         at_user_ids=_mentioned(request.group_at_info),
         custom_data=request.cloud_custom_data,
+        no_unread="NoUnread" in request.send_msg_control,
+        no_last_message="NoLastMsg" in request.send_msg_control,
     )
     sent = await call.operator.say(
         command, _origin(call, request), as_user_id=request.from__account or None

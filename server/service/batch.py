@@ -46,6 +46,7 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True):
     group_counts: Mapping[str, int] = {}
     counters: Mapping[str, int] = {}
     read_states: Mapping[MemberKey, ReadState] = {}
+    quiet_above: Mapping[tuple[str, int], int] = {}
     entry: Entry | None = None
     last_entries: Sequence[tuple[int, Entry]] = ()
     handlers: Sequence[str] | None = None
@@ -78,8 +79,11 @@ class BatchView:
         self._presence = presence
         self._taking_part: dict[tuple[str, str], int | None] = {}
         self._grown: dict[str, int] = {}
-        self._read: dict[MemberKey, int] = {}
-        self._placed: dict[MemberKey, int] = {}
+        self._quiet: dict[str, list[int]] = {}
+        """By group, which of the entries that it has grown by are quiet, counted from 1."""
+        self._read: dict[MemberKey, tuple[int, int]] = {}
+        self._placed: dict[MemberKey, tuple[int, int]] = {}
+        """Up to where members have read, and how much of it is quiet."""
         self.write_sets: list[WriteSet] = []
 
     def slice_of(
@@ -176,6 +180,7 @@ class BatchView:
             else None,
             counters=self._look(CountersKey(group_id), Counters, seen) if needs.counters else None,
             read_state=self._read_state(needs, group_id),
+            quiet_above=self._quiet_above(needs, group_id),
             entry=self._extras.entry if needs.entry_seq is not None else None,
             last_entries=self._extras.last_entries if needs.last_entries else (),
             handlers=self._extras.handlers if needs.handlers else None,
@@ -271,11 +276,24 @@ class BatchView:
             return ReadState()
         key = MemberKey(group_id, needs.read_state_of)
         found = self._extras.read_states.get(key, ReadState())
+        placed = self._placed.get(key, (found.read_seq, found.read_quiet))
+        read = self._read.get(key, (0, 0))
         return msgspec.structs.replace(
             found,
             head_seq=found.head_seq + self._grown.get(group_id, 0),
-            read_seq=max(self._placed.get(key, found.read_seq), self._read.get(key, 0)),
+            read_seq=max(placed[0], read[0]),
+            head_quiet=found.head_quiet + len(self._quiet.get(group_id, ())),
+            read_quiet=max(placed[1], read[1]),
         )
+
+    def _quiet_above(self, needs: Needs, group_id: str) -> int:
+        """How many quiet entries there are above where the reader wants to have read."""
+        if needs.read_state_of is None or needs.read_seq is None:
+            return 0
+        stored = self._extras.read_states.get(MemberKey(group_id, needs.read_state_of), ReadState())
+        above = self._extras.quiet_above.get((group_id, needs.read_seq), 0)
+        come = self._quiet.get(group_id, ())
+        return above + sum(stored.head_seq + place > needs.read_seq for place in come)
 
     def _participant_count(self, group: Group | None) -> int:
         if group is None or not self._has_participants(group):
@@ -309,19 +327,25 @@ class BatchView:
         """The logs grow within the batch, and members read on."""
         for entry in decision.entries:
             if entry.is_stored and entry.inbox_of is None:
-                self._grown[entry.group_id] = self._grown.get(entry.group_id, 0) + 1
+                grown = self._grown.get(entry.group_id, 0) + 1
+                self._grown[entry.group_id] = grown
+                if entry.is_quiet:
+                    self._quiet.setdefault(entry.group_id, []).append(grown)
         for place in decision.places:
             key = MemberKey(place.group_id, place.user_id)
-            self._placed[key] = place.seq
+            self._placed[key] = (place.seq, place.quiet)
             self._read.pop(key, None)
         if decision.reads is not None:
             key = MemberKey(decision.reads.group_id, decision.reads.user_id)
-            self._read[key] = decision.reads.seq
+            self._read[key] = (decision.reads.seq, decision.reads.quiet)
         if decision.spoke is not None:
             key = MemberKey(decision.spoke.group_id, decision.spoke.user_id)
             known = self._extras.read_states.get(key)
             if known is not None:
-                self._read[key] = known.head_seq + self._grown.get(key.group_id, 0)
+                self._read[key] = (
+                    known.head_seq + self._grown.get(key.group_id, 0),
+                    known.head_quiet + len(self._quiet.get(key.group_id, ())),
+                )
 
     def _count_membership(self, key: MemberKey, was_there: bool, row: object) -> None:
         change = (row is not None) - was_there

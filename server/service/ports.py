@@ -25,6 +25,7 @@ from server.domain.model import (
     Row,
     RowKey,
     Spoke,
+    unread_of,
 )
 from server.service.outbox import OutboxItem
 
@@ -172,12 +173,14 @@ class Followed(msgspec.Struct, frozen=True):
 class GroupHead(msgspec.Struct, frozen=True):
     """What a group's log tells of it: its last number, and when the last message was sent.
 
-    ``first_seq`` is the first number that is still kept, or the next one when none is.
+    ``first_seq`` is the first number that is still kept, or the next one when none is. ``quiet`` of
+    its entries do not count as unread.
     """
 
     seq: int = 0
     last_message_time_ms: int = 0
     first_seq: int = 1
+    quiet: int = 0
 
 
 class MemberState(msgspec.Struct, frozen=True):
@@ -185,6 +188,7 @@ class MemberState(msgspec.Struct, frozen=True):
 
     The member sees entries of the group's log from ``joined_position`` on, which is to say those
     with a number above ``joined_seq``. A new member has read up to and with the own arrival.
+    ``read_quiet`` of the entries up to ``read_seq`` do not count as unread.
     """
 
     member: Member
@@ -192,6 +196,7 @@ class MemberState(msgspec.Struct, frozen=True):
     last_message_time_ms: int
     joined_position: int
     joined_seq: int
+    read_quiet: int = 0
 
 
 class JoinedRow(msgspec.Struct, frozen=True):
@@ -200,6 +205,12 @@ class JoinedRow(msgspec.Struct, frozen=True):
     group: Group
     head: GroupHead
     state: MemberState
+
+    @property
+    def unread(self) -> int:
+        """How many entries the user has not read; the type may not count them."""
+        head, state = self.head, self.state
+        return unread_of(head.seq, head.quiet, state.read_seq, state.read_quiet)
 
 
 class Store(Protocol):
@@ -292,6 +303,12 @@ class Store(Protocol):
     async def read_states(self, keys: Collection[MemberKey]) -> Mapping[MemberKey, ReadState]:
         """Where these members are in their groups' logs, every key answered."""
 
+    async def quiet_above(self, group_id: str, seq: int) -> int:
+        """How many entries of a group's log above ``seq`` do not count as unread.
+
+        Of those that are kept.
+        """
+
     async def handlers(self, group_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """The owner and admins of each group, ordered by user ID, every group answered."""
 
@@ -335,7 +352,10 @@ class Store(Protocol):
         """Who is banned from a living group beyond ``now_ms``, and until when; by user ID."""
 
     async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
-        """Up to ``limit`` living groups without a message or change of their row since then."""
+        """Up to ``limit`` living groups without a message or change of their row since then.
+
+        Nor with any entry that their log ends with since then.
+        """
 
     async def trim(self, shard: int, before_ms: int, limit: int) -> int:
         """Let go of up to ``limit`` of the oldest entries told before ``before_ms``.

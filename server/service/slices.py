@@ -143,7 +143,20 @@ class SliceLoader:
             read_states=read_states,
         )
         first = all_needs[0]
+        extras = await self._quiet(all_needs, extras)
         return await self._widened(first, extras, rows) if first.is_wide else extras
+
+    async def _quiet(self, all_needs: Sequence[Needs], extras: Extras) -> Extras:
+        """How much is quiet above where readers want to have read; most groups have none such."""
+        found: dict[tuple[str, int], int] = {}
+        for needs in all_needs:
+            group_id, user_id, seq = needs.group_id, needs.read_state_of, needs.read_seq
+            if group_id is None or user_id is None or seq is None:
+                continue
+            state = extras.read_states[MemberKey(group_id, user_id)]
+            if state.read_quiet < state.head_quiet and seq < state.head_seq:
+                found[group_id, seq] = await self._store.quiet_above(group_id, seq)
+        return msgspec.structs.replace(extras, quiet_above=found) if found else extras
 
     async def _widened(self, needs: Needs, extras: Extras, rows: dict[RowKey, Version]) -> Extras:
         """What only a wide command looks at; adds the rows of its cases to ``rows``."""

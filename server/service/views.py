@@ -107,7 +107,7 @@ def joined_group(row: JoinedRow, presence: Presence, rulebook: Rulebook) -> Join
         mute_all=group.mute_all,
         last_message_time_ms=row.head.last_message_time_ms,
         last_seq=row.head.seq,
-        unread=max(0, row.head.seq - row.state.read_seq) if counts else 0,
+        unread=row.unread if counts else 0,
         self_=member_profile(row.state, member.user_id, standing_of_member(member), rulebook),
     )
 

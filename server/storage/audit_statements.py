@@ -141,13 +141,39 @@ STATEMENTS: Final[Mapping[str, str]] = {
         SELECT m.user_id || ' joined ' || m.group_id || ' after ' || m.joined_seq || ' at '
             || m.joined_position || ' and has read up to ' || m.read_seq || ' of ' || h.seq
         FROM mark AS m CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id
-        WHERE m.joined_seq < 0 OR m.read_seq < m.joined_seq OR m.read_seq > h.seq
+        WHERE m.joined_seq < 0 OR m.read_seq < 0 OR m.read_seq > h.seq
             OR m.last_message_ms < 0
         UNION ALL
         SELECT 'the mark of ' || m.user_id || ' in ' || m.group_id || ' is not of the membership'
         FROM mark AS m CROSS JOIN {_LIVES} CROSS JOIN membership AS i
             ON i.user_id = m.user_id AND i.group_id = m.group_id AND i.left_position IS NULL
         WHERE m.joined_position <> i.joined_position OR m.joined_seq <> i.joined_seq
+    """,
+    "quiet": """
+        SELECT 'entry ' || e.position || ' of ' || e.log || ' is quiet, and counts as unread'
+        FROM entry AS e WHERE e.kind = 'message' AND json_extract(e.body, '$.is_quiet')
+            AND NOT EXISTS (SELECT 1 FROM quiet AS q
+                WHERE q.log = e.log AND q.seq = e.seq AND q.position = e.position)
+        UNION ALL
+        SELECT 'number ' || q.seq || ' of ' || q.log || ' does not count as unread, and is not quiet'
+        FROM quiet AS q WHERE NOT EXISTS (SELECT 1 FROM entry AS e WHERE e.position = q.position
+            AND e.log = q.log AND e.seq = q.seq AND json_extract(e.body, '$.is_quiet'))
+        UNION ALL
+        SELECT log || ' counts ' || quiet || ' of ' || seq || ' as quiet and has ' || there
+        FROM (SELECT h.log, h.seq, h.quiet,
+                (SELECT count(*) FROM quiet AS q WHERE q.log = h.log) AS there,
+                (SELECT min(e.seq) FROM entry AS e WHERE e.log = h.log) AS first
+            FROM log_head AS h WHERE h.quiet OR EXISTS (SELECT 1 FROM quiet WHERE log = h.log))
+        WHERE there > quiet OR there < quiet AND first = 1 OR quiet > seq OR quiet < 0
+        UNION ALL
+        SELECT m.user_id || ' has read ' || m.read_quiet || ' quiet ones of ' || m.group_id
+            || ' up to ' || m.read_seq || ', where the log has ' || h.quiet || ' of ' || h.seq
+        FROM mark AS m CROSS JOIN log_head AS h ON h.log = 'g:' || m.group_id
+        WHERE m.read_quiet < 0 OR m.read_quiet > max(m.read_seq, 0) OR m.read_quiet > h.quiet
+            OR m.read_quiet < h.quiet AND m.read_quiet < h.quiet - (
+                SELECT count(*) FROM quiet AS q WHERE q.log = h.log AND q.seq > m.read_seq)
+                AND m.read_seq + 1 >= ifnull(
+                    (SELECT min(e.seq) FROM entry AS e WHERE e.log = h.log), h.seq + 1)
     """,
     "edges": """
         SELECT 'entry ' || e.position || ' lets ' || u.value || ' into '

@@ -30,10 +30,11 @@ def log_of(entry: Entry) -> str:
 
 
 class LogHead(msgspec.Struct, array_like=True):
-    """The end of a log. The last three are of groups only.
+    """The end of a log. All but the first two are of groups only.
 
     ``changed`` is the change number of the last thing that a joined list shows of the group;
-    ``closed_position`` is where the group ended, None while it lives.
+    ``closed_position`` is where the group ended, None while it lives. ``quiet`` of its entries do
+    not count as unread.
     """
 
     seq: int = 0
@@ -41,6 +42,7 @@ class LogHead(msgspec.Struct, array_like=True):
     last_message_ms: int = 0
     changed: int = 0
     closed_position: int | None = None
+    quiet: int = 0
 
 
 class Touched(msgspec.Struct, frozen=True):
@@ -105,9 +107,9 @@ class ChangedInterval(msgspec.Struct):
 class Mark(msgspec.Struct):
     """What a member has said and read; whoever has none has one of zeros.
 
-    A fresh one replaces what there was. Another only moves it: ``read_seq`` never goes back
-    unless ``is_placed``, ``last_message_ms`` is set unless it is 0, and its joining is not known
-    here.
+    A fresh one replaces what there was. Another only moves it: ``read_seq`` and ``read_quiet`` never
+    go back unless ``is_placed``, ``last_message_ms`` is set unless it is 0, and its joining is not
+    known here. ``read_quiet`` of the entries up to ``read_seq`` do not count as unread.
     """
 
     is_fresh: bool
@@ -115,7 +117,13 @@ class Mark(msgspec.Struct):
     joined_seq: int
     read_seq: int
     last_message_ms: int
+    read_quiet: int = 0
     is_placed: bool = False
+
+    def read_to(self, seq: int, quiet: int) -> None:
+        """The member has read so far, or farther."""
+        self.read_seq = max(self.read_seq, seq)
+        self.read_quiet = max(self.read_quiet, quiet)
 
 
 class RememberedRequest(msgspec.Struct, frozen=True):
@@ -137,6 +145,7 @@ class Changes(msgspec.Struct):
 
     To be applied in the order of the fields: intervals end before others begin, ``redactions``
     find the entries of this batch too, and ``outbox`` its members. A mark that is None is removed.
+    ``quiet`` are those of the entries of groups that do not count as unread.
     """
 
     position: int
@@ -148,6 +157,7 @@ class Changes(msgspec.Struct):
     marks: dict[MemberKey, Mark | None] = {}
     logs: dict[str, LogHead] = {}
     entries: list[tuple[str, Committed]] = []
+    quiet: list[tuple[str, Committed]] = []
     redactions: list[Redaction] = []
     requests: dict[RequestKey, RememberedRequest] = {}
     counts: dict[str, int] = {}

@@ -205,8 +205,16 @@ class MemoryStore:
                 head_seq=tables.head(key.group_id).seq,
                 read_seq=mark.read_seq,
                 last_message_time_ms=mark.last_message_ms,
+                head_quiet=tables.head(key.group_id).quiet,
+                read_quiet=mark.read_quiet,
             )
         return states
+
+    async def quiet_above(self, group_id: str, seq: int) -> int:
+        """See ``Store.quiet_above``."""
+        tables = self._check()
+        log = tables.logs.get(group_log(group_id), Log())
+        return sum(tables.entries[position].seq > seq for position in log.quiet)
 
     async def handlers(self, group_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """See ``Store.handlers``."""
@@ -251,6 +259,7 @@ class MemoryStore:
             for group_id, changed_ms in tables.changed_ms.items()
             if changed_ms < before_ms
             and tables.head(group_id).last_message_ms < before_ms
+            and tables.last_time_ms(group_id) < before_ms
             and isinstance(group := tables.row(GroupKey(group_id)), Group)
             and not group.closed_ms
             and tables.lives(group_id)
@@ -393,7 +402,7 @@ class MemoryStore:
         head = tables.head(group_id)
         kept = tables.logs.get(group_log(group_id), Log()).positions
         first_seq = tables.entries[kept[0]].seq if kept else head.seq + 1
-        return GroupHead(head.seq, head.last_message_ms, first_seq)
+        return GroupHead(head.seq, head.last_message_ms, first_seq, head.quiet)
 
     def _members_of(self, group_id: str) -> set[str]:
         """The members of a group that lives."""
@@ -413,6 +422,7 @@ class MemoryStore:
             last_message_time_ms=mark.last_message_ms,
             joined_position=mark.joined_position,
             joined_seq=mark.joined_seq,
+            read_quiet=mark.read_quiet,
         )
 
     def _joined_row(self, group_id: str, user_id: str) -> JoinedRow | None:

@@ -40,10 +40,11 @@ class Interval(msgspec.Struct):
 
 
 class Log(msgspec.Struct):
-    """The positions of what is kept of one log, and which of them are messages."""
+    """The positions of what is kept of one log, and which of them are messages, and quiet."""
 
     positions: list[int] = []
     messages: set[int] = set()
+    quiet: set[int] = set()
 
 
 class StoredEntry(msgspec.Struct):
@@ -136,6 +137,7 @@ class Tables:
             log = self.logs[stored.log]
             log.positions.remove(position)
             log.messages.discard(position)
+            log.quiet.discard(position)
             del self.entries[position]
             self.floor = position
             trimmed += 1
@@ -157,6 +159,11 @@ class Tables:
     def head(self, group_id: str) -> LogHead:
         """The end of a group's log."""
         return self.heads.get(group_log(group_id), LogHead())
+
+    def last_time_ms(self, group_id: str) -> int:
+        """When the last entry of the group's log was told, 0 when it is not kept."""
+        last = self.entries.get(self.head(group_id).last_position)
+        return 0 if last is None else last.time_ms
 
     def exists(self, group_id: str) -> bool:
         """Whether the group was ever heard of."""
@@ -238,14 +245,17 @@ class Tables:
             self.marks[key] = mark
         else:
             known.last_message_ms = mark.last_message_ms or known.last_message_ms
-            before = 0 if mark.is_placed else known.read_seq
-            known.read_seq = max(before, mark.read_seq)
+            if mark.is_placed:
+                known.read_seq = known.read_quiet = 0
+            known.read_to(mark.read_seq, mark.read_quiet)
 
     def _add_entry(self, name: str, told: Committed, text: str) -> None:
         log = self.logs[name]
         log.positions.append(told.position)
         if told.entry.kind is EventKind.MESSAGE:
             log.messages.add(told.position)
+        if told.entry.is_quiet:
+            log.quiet.add(told.position)
         self.entries[told.position] = StoredEntry(name, told.seq, told.entry.time_ms, text)
 
     def _redact(self, redaction: Redaction) -> None:

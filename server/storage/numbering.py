@@ -83,8 +83,14 @@ def _logs_of(write_set: WriteSet) -> Iterator[str]:
             yield group_log(entry.group_id)
     for redaction in write_set.redactions:
         yield group_log(redaction.group_id)
-    if write_set.spoke is not None:
-        yield group_log(write_set.spoke.group_id)
+    yield from map(group_log, _groups_of_moves(write_set))
+
+
+def _groups_of_moves(write_set: WriteSet) -> Iterator[str]:
+    """The groups in which somebody speaks, or has read on."""
+    for moved in (write_set.spoke, write_set.reads, *write_set.places):
+        if moved is not None:
+            yield moved.group_id
 
 
 def number(batch: Sequence[WriteSet], view: View) -> tuple[list[Outcome], Changes]:
@@ -200,10 +206,13 @@ class _Numbering:
         head.seq += 1
         head.last_position = changes.position
         head.changed = changes.change
-        if _is_said(entry):
+        if _is_said(entry) and not entry.is_passing:
             head.last_message_ms = time_ms
         committed = Committed(entry, changes.position, head.seq)
         changes.entries.append((name, committed))
+        if entry.is_quiet and entry.inbox_of is None:
+            head.quiet += 1
+            changes.quiet.append((name, committed))
         self._follow_edges(entry, entry.joined, entry.left, closes=entry.closes)
         return committed
 
@@ -253,7 +262,7 @@ class _Numbering:
         self.changes.opened.append(interval)
         self._open[key] = interval
         # Nobody has to read of their own arrival.
-        self.changes.marks[key] = Mark(True, position, seq_before, head.seq, 0)
+        self.changes.marks[key] = Mark(True, position, seq_before, head.seq, 0, head.quiet)
 
     def _close(self, key: MemberKey, position: int) -> None:
         interval = self._open.pop(key, None)
@@ -292,24 +301,35 @@ class _Numbering:
         self, write_set: WriteSet, spoke: Spoke, committed: Sequence[Committed]
     ) -> None:
         head = self._head(group_log(spoke.group_id))
-        head.last_message_ms = write_set.time_ms
+        if not any(told.entry.is_passing for told in committed):
+            head.last_message_ms = write_set.time_ms
         head.changed = self.changes.change
         mark = self._mark(MemberKey(spoke.group_id, spoke.user_id))
         mark.last_message_ms = write_set.time_ms
-        mark.read_seq = max(mark.read_seq, _message_seq(committed))
+        seq = _message_seq(committed)
+        if seq:
+            mark.read_to(seq, head.quiet)
 
     def _note_read(self, reads: ReadUpTo) -> None:
         key = MemberKey(reads.group_id, reads.user_id)
-        mark = self._mark(key)
-        mark.read_seq = max(mark.read_seq, reads.seq)
+        self._mark(key).read_to(*self._within(reads))
         self._change_interval(key, None)
 
     def _note_place(self, place: PlaceAt) -> None:
         key = MemberKey(place.group_id, place.user_id)
         mark = self._mark(key)
-        mark.read_seq = place.seq
+        mark.read_seq, mark.read_quiet = self._within(place)
         mark.is_placed = True
         self._change_interval(key, None)
+
+    def _within(self, moved: ReadUpTo | PlaceAt) -> tuple[int, int]:
+        """How far somebody has read of what there is.
+
+        Less than the decision said when what was to be told before it in the batch was a repeat.
+        """
+        name = group_log(moved.group_id)
+        head = self.changes.logs.get(name) or self._view.logs.get(name) or LogHead()
+        return min(moved.seq, head.seq), min(moved.quiet, head.quiet)
 
     def _is_told(self, redaction: Redaction) -> bool:
         """Whether there is such a number yet; one that comes later is another entry."""

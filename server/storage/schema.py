@@ -201,7 +201,23 @@ _OUTBOX: Final = (
     "CREATE INDEX outbox_dead_delivery ON outbox_dead (delivery_id)",
 )
 
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _TERMS, _OUTBOX)
+_QUIET: Final = (
+    # How many entries of a log, and of what a member has read of it, do not count as unread.
+    "ALTER TABLE log_head ADD COLUMN quiet INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE mark ADD COLUMN read_quiet INTEGER NOT NULL DEFAULT 0",
+    # Which entries these are. Few, and apart from entry, so that all the others cost nothing.
+    """
+    CREATE TABLE quiet (
+        log TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (log, seq)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX quiet_position ON quiet (position)",
+)
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _TERMS, _OUTBOX, _QUIET)
 """The n-th, counted from 1, makes a database of version n out of one of version n - 1."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -21,7 +21,7 @@ VIEW: Final = f"""
 SELECT position, change,
     (SELECT json_group_array(json_array(place, version)) FROM named_row),
     (SELECT json_group_array(json_array(k.key, json_array(h.seq, h.last_position,
-            h.last_message_ms, h.changed, h.closed_position)))
+            h.last_message_ms, h.changed, h.closed_position, h.quiet)))
         FROM json_each(?2) AS k CROSS JOIN log_head AS h ON h.log = k.value),
     (SELECT json_group_array(json_array(k.key, r.id))
         FROM json_each(?3) AS k CROSS JOIN request AS r

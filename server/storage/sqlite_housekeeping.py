@@ -21,6 +21,7 @@ WHERE position < ifnull((SELECT min(position) FROM oldest WHERE time_ms >= ?1), 
 """The last of those oldest entries that may go."""
 
 TRIM: Final = "DELETE FROM entry WHERE position <= ?"
+TRIM_QUIET: Final = "DELETE FROM quiet WHERE position <= ?"
 MOVE_FLOOR: Final = "UPDATE shard SET floor = ? WHERE shard = 0"
 
 CLOSED_GROUPS: Final = """
@@ -56,6 +57,7 @@ def trim(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     if last is None:
         return 0
     connection.execute(MOVE_FLOOR, (last,))
+    connection.execute(TRIM_QUIET, (last,))
     return connection.execute(TRIM, (last,)).rowcount
 
 

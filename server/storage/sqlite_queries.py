@@ -14,7 +14,8 @@ _ENTRIES: Final = (
 """A page of entries; ``records.decode_page`` reads it."""
 
 _STATE: Final = """m.body || ',' || ifnull(k.read_seq, 0) || ',' || ifnull(k.last_message_ms, 0)
-    || ',' || ifnull(k.joined_position, 0) || ',' || ifnull(k.joined_seq, 0)"""
+    || ',' || ifnull(k.joined_position, 0) || ',' || ifnull(k.joined_seq, 0)
+    || ',' || ifnull(k.read_quiet, 0)"""
 _MARK: Final = "LEFT JOIN mark AS k ON k.group_id = m.group_id AND k.user_id = m.user_id"
 _STATES: Final = f"""SELECT '[' || ifnull(group_concat('[' || {_STATE} || ']'), '') || ']'"""
 """Members with what the store adds."""
@@ -136,7 +137,7 @@ _FIRST_SEQ: Final = """ifnull((SELECT seq FROM entry INDEXED BY entry_of_log
     WHERE log = h.log ORDER BY position LIMIT 1), h.seq + 1)"""
 
 GROUP_HEADS: Final = f"""
-SELECT json_group_array(json_array(k.value, h.seq, h.last_message_ms, {_FIRST_SEQ}))
+SELECT json_group_array(json_array(k.value, h.seq, h.last_message_ms, {_FIRST_SEQ}, h.quiet))
 FROM json_each(?1) AS k CROSS JOIN log_head AS h ON h.log = 'g:' || k.value
 """
 
@@ -206,7 +207,7 @@ MEMBERS_IN_CHARGE: Final = f"""
 GROUPS_OF: Final = f"""
 SELECT '[' || ifnull(group_concat('[' || row || ']'), '') || ']' FROM (
     SELECT g.body || ',' || h.seq || ',' || h.last_message_ms || ',' || {_FIRST_SEQ} || ','
-        || {_STATE} AS row
+        || h.quiet || ',' || {_STATE} AS row
     FROM membership AS s
     CROSS JOIN log_head AS h ON h.log = 'g:' || s.group_id AND h.closed_position IS NULL
     CROSS JOIN grp AS g ON g.group_id = s.group_id
@@ -228,18 +229,22 @@ FROM shard WHERE shard = 0
 
 READ_STATES: Final = """
 SELECT json_group_array(json_array(u.key, ifnull(h.seq, 0), ifnull(k.read_seq, 0),
-    ifnull(k.last_message_ms, 0)))
+    ifnull(k.last_message_ms, 0), ifnull(h.quiet, 0), ifnull(k.read_quiet, 0)))
 FROM json_each(?1) AS u
 LEFT JOIN log_head AS h ON h.log = 'g:' || json_extract(u.value, '$[0]')
 LEFT JOIN mark AS k ON k.group_id = json_extract(u.value, '$[0]')
     AND k.user_id = json_extract(u.value, '$[1]')
 """
 
+QUIET_ABOVE: Final = "SELECT count(*) FROM quiet WHERE log = 'g:' || ?1 AND seq > ?2"
+
 IDLE_GROUPS: Final = """
 SELECT json_group_array(group_id) FROM (
     SELECT g.group_id FROM grp AS g INDEXED BY grp_living
     CROSS JOIN log_head AS h ON h.log = 'g:' || g.group_id AND h.closed_position IS NULL
-    WHERE g.closed_ms = 0 AND g.changed_ms < ?1 AND h.last_message_ms < ?1
+    WHERE g.closed_ms = 0 AND g.changed_ms < ?1 AND h.last_message_ms < ?1 AND NOT EXISTS (
+        SELECT 1 FROM entry AS e
+        WHERE e.position = h.last_position AND json_extract(e.body, '$.time_ms') >= ?1)
     ORDER BY g.changed_ms, g.group_id LIMIT ?2)
 """
 

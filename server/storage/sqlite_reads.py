@@ -36,16 +36,18 @@ _NO_VERSION: Final = Version(0, None)
 _NO_TIME: Final = 2**62
 """Later than every time."""
 
-_State = tuple[Member, int, int, int, int]
+_State = tuple[Member, int, int, int, int, int]
 _encode: Final = msgspec.json.Encoder().encode
 _names: Final = msgspec.json.Decoder(list[str])
 _memberships: Final = msgspec.json.Decoder(list[tuple[str, str, int]])
 _numbers: Final = msgspec.json.Decoder(dict[str, int])
 _rows: Final = msgspec.json.Decoder(list[tuple[int, int, msgspec.Raw]])
-_heads: Final = msgspec.json.Decoder(list[tuple[str, int, int, int]])
+_heads: Final = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
 _states: Final = msgspec.json.Decoder(list[_State])
-_joined: Final = msgspec.json.Decoder(list[tuple[Group, int, int, int, Member, int, int, int, int]])
-_read_states: Final = msgspec.json.Decoder(list[tuple[int, int, int, int]])
+_joined: Final = msgspec.json.Decoder(
+    list[tuple[Group, int, int, int, int, Member, int, int, int, int, int]]
+)
+_read_states: Final = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int]])
 _handlers: Final = msgspec.json.Decoder(list[tuple[str, list[str]]])
 _mutes: Final = msgspec.json.Decoder(list[tuple[str, int]])
 _pending: Final = msgspec.json.Decoder(list[tuple[str, list[Application]]])
@@ -167,8 +169,8 @@ class SqliteReads:
             sqlite_queries.GROUPS_OF, user_id, after_position, limit, group_type
         )
         joined = [
-            JoinedRow(group, GroupHead(seq, last_ms, first_seq), MemberState(member, *marks))
-            for group, seq, last_ms, first_seq, member, *marks in _joined.decode(rows)
+            JoinedRow(row[0], GroupHead(*row[1:5]), MemberState(*row[5:]))
+            for row in _joined.decode(rows)
         ]
         return sorted(joined, key=lambda row: row.state.joined_position)
 
@@ -185,10 +187,21 @@ class SqliteReads:
         )
         return {
             wanted[place]: ReadState(
-                head_seq=head_seq, read_seq=read_seq, last_message_time_ms=last_ms
+                head_seq=head_seq,
+                read_seq=read_seq,
+                last_message_time_ms=last_ms,
+                head_quiet=head_quiet,
+                read_quiet=read_quiet,
             )
-            for place, head_seq, read_seq, last_ms in _read_states.decode(rows)
+            for place, head_seq, read_seq, last_ms, head_quiet, read_quiet in _read_states.decode(
+                rows
+            )
         }
+
+    async def quiet_above(self, group_id: str, seq: int) -> int:
+        """See ``Store.quiet_above``."""
+        (count,) = await self._answer(sqlite_queries.QUIET_ABOVE, group_id, seq)
+        return int(count)
 
     async def handlers(self, group_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """See ``Store.handlers``."""

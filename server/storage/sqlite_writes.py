@@ -67,34 +67,38 @@ PUT_DETAIL: Final = ManyRows(
 )
 
 DELETE_MARK: Final = "DELETE FROM mark WHERE group_id = ? AND user_id = ?"
-PLACE_MARK: Final = "UPDATE mark SET read_seq = ? WHERE group_id = ? AND user_id = ?"
+PLACE_MARK: Final = (
+    "UPDATE mark SET read_seq = ?, read_quiet = ? WHERE group_id = ? AND user_id = ?"
+)
 _MARK: Final = (
-    "INSERT INTO mark (group_id, user_id, joined_position, joined_seq, read_seq, last_message_ms)"
-    " VALUES"
+    "INSERT INTO mark (group_id, user_id, joined_position, joined_seq, read_seq, last_message_ms,"
+    " read_quiet) VALUES"
 )
 FRESH_MARK: Final = ManyRows(
     _MARK,
-    6,
+    7,
     "ON CONFLICT (group_id, user_id) DO UPDATE SET joined_position = excluded.joined_position,"
     " joined_seq = excluded.joined_seq, read_seq = excluded.read_seq,"
-    " last_message_ms = excluded.last_message_ms",
+    " last_message_ms = excluded.last_message_ms, read_quiet = excluded.read_quiet",
 )
 MOVE_MARK: Final = ManyRows(
     _MARK,
-    6,
+    7,
     "ON CONFLICT (group_id, user_id) DO UPDATE SET read_seq = max(read_seq, excluded.read_seq),"
+    " read_quiet = max(read_quiet, excluded.read_quiet),"
     " last_message_ms = ifnull(nullif(excluded.last_message_ms, 0), last_message_ms)",
 )
 
 PUT_HEAD: Final = ManyRows(
-    "INSERT INTO log_head (log, seq, last_position, last_message_ms, changed, closed_position)"
-    " VALUES",
-    6,
+    "INSERT INTO log_head (log, seq, last_position, last_message_ms, changed, closed_position,"
+    " quiet) VALUES",
+    7,
     "ON CONFLICT (log) DO UPDATE SET seq = excluded.seq, last_position = excluded.last_position,"
     " last_message_ms = excluded.last_message_ms, changed = excluded.changed,"
-    " closed_position = excluded.closed_position",
+    " closed_position = excluded.closed_position, quiet = excluded.quiet",
 )
 ADD_ENTRY: Final = ManyRows("INSERT INTO entry (position, log, seq, kind, body) VALUES", 5)
+ADD_QUIET: Final = "INSERT INTO quiet (log, seq, position) VALUES (?, ?, ?)"
 ADD_REQUEST: Final = ManyRows(
     "INSERT INTO request (user_id, request_id, digest, seq, at_ms, reply) VALUES", 6
 )
@@ -215,13 +219,15 @@ def _write_marks(connection: sqlite3.Connection, changes: Changes) -> None:
             mark.joined_seq,
             mark.read_seq,
             mark.last_message_ms,
+            mark.read_quiet,
         )
         (fresh if mark.is_fresh else moved).append(row)
     FRESH_MARK.run(connection, fresh)
     MOVE_MARK.run(connection, moved)
     for key, mark in changes.marks.items():
         if mark is not None and mark.is_placed:
-            connection.execute(PLACE_MARK, (mark.read_seq, key.group_id, key.user_id))
+            place = (mark.read_seq, mark.read_quiet)
+            connection.execute(PLACE_MARK, (*place, key.group_id, key.user_id))
 
 
 def _write_logs(connection: sqlite3.Connection, changes: Changes) -> None:
@@ -236,6 +242,10 @@ def _write_logs(connection: sqlite3.Connection, changes: Changes) -> None:
         connection,
         [(log, *msgspec.structs.astuple(head)) for log, head in changes.logs.items()],
     )
+    if changes.quiet:
+        connection.executemany(
+            ADD_QUIET, [(log, told.seq, told.position) for log, told in changes.quiet]
+        )
     for redaction in changes.redactions:
         found = connection.execute(ENTRY_AT, (redaction.group_id, redaction.seq - 1)).fetchone()
         if found is not None:

@@ -11,6 +11,7 @@ from protocol.events import MessageData
 from protocol.messages import Element, text_body
 from protocol.results import Nothing, SendMessageResult, UnreadResult
 from protocol.vocabulary import EventKind, GroupType, MessagePriority
+from server.domain.jobs import SendControlled
 from server.domain.model import Decision, Entry, ReadState, ReadUpTo, Redaction, Slice, Spoke
 from tests.domain.building import (
     ADAM,
@@ -253,6 +254,43 @@ def test_a_read_position_goes_forward_and_not_past_the_end(group_type: GroupType
     for seq in (0, 3, 4):
         decision = done(of, commands.MarkRead(group_id="g", seq=seq), "mia")
         assert decision == Decision(result=UnreadResult(unread=5 if counts else 0))
+
+
+def test_what_is_quiet_is_not_counted() -> None:
+    """Of nine entries four are quiet, two of them after the sixth."""
+    place = ReadState(head_seq=9, head_quiet=4, read_seq=2, read_quiet=1)
+    for seq, above, unread, quiet in ((6, 2, 1, 2), (9, 0, 0, 4), (99, 0, 0, 4)):
+        of = tea(seen={"read_state": place, "quiet_above": above})
+        decision = done(of, commands.MarkRead(group_id="g", seq=seq), "mia")
+        assert decision.result == UnreadResult(unread=unread)
+        assert decision.reads == ReadUpTo("g", "mia", min(seq, 9), quiet)
+    of = tea(seen={"read_state": place, "quiet_above": 4})
+    nothing = done(of, commands.MarkRead(group_id="g", seq=1), "mia")
+    assert nothing == Decision(result=UnreadResult(unread=4))
+
+
+@pytest.mark.parametrize("no_unread", [True, False])
+@pytest.mark.parametrize("no_last_message", [True, False])
+def test_what_a_message_does_not_count_as(no_unread: bool, no_last_message: bool) -> None:
+    command = SendControlled(
+        group_id="g",
+        body=text_body("psst"),
+        no_unread=no_unread,
+        no_last_message=no_last_message,
+    )
+    decision = done(tea(), command, ROOT)
+    (entry,) = decision.entries
+    assert (entry.is_quiet, entry.is_passing) == (no_unread, no_last_message)
+    data = sent(decision)
+    assert (data.no_unread, data.no_last_message) == (no_unread, no_last_message)
+    plain = sent(done(tea(), send("psst"), ROOT))
+    assert (plain.no_unread, plain.no_last_message) == (False, False)
+    told = told_by("mia", data=msgspec.to_builtins(data))
+    (redaction,) = done(told, RECALL, ROOT).redactions
+    assert (redaction.data.no_unread, redaction.data.no_last_message) == (
+        no_unread,
+        no_last_message,
+    )
 
 
 def test_who_is_not_in_the_group_has_no_read_position() -> None:

@@ -53,7 +53,7 @@ def _in_room(rule: Callable[[State, Room, Map], None]) -> Rule:
 
 
 def _count(state: State, room: Room, event: Map) -> None:
-    """A numbered entry of the log is unread, unless it is one's own message."""
+    """A numbered entry of the log is unread, unless it is one's own message or says otherwise."""
     seq = event.get("seq")
     if seq is None:
         return
@@ -62,13 +62,20 @@ def _count(state: State, room: Room, event: Map) -> None:
         room.read_seq = seq if is_first else None  # nobody reads of their own arrival
     room.last_seq = seq
     if event["event"] == "message":
-        room.last_message_time_ms = event["time_ms"]
+        if not event["data"].get("no_last_message"):
+            room.last_message_time_ms = event["time_ms"]
         for seat in room.seats(event["from_id"], state.user_id):
             seat.last_message_time_ms = event["time_ms"]
         if event["from_id"] == state.user_id:
             room.read_seq = seq
     if room.type not in UNCOUNTED:
-        room.unread = None if room.read_seq is None else seq - room.read_seq
+        room.unread = _unread(room, seq, is_quiet=event["data"].get("no_unread", False))
+
+
+def _unread(room: Room, seq: int, *, is_quiet: bool) -> int | None:
+    if room.read_seq is None:
+        return None
+    return 0 if seq == room.read_seq else (room.unread or 0) + (not is_quiet)
 
 
 def _enter(state: State, event: Map) -> None:

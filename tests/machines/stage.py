@@ -12,8 +12,9 @@ from protocol.codec import JSON, MSGPACK
 from protocol.errors import Refused
 from protocol.frames import Reply
 from protocol.limits import default_limits
+from protocol.messages import text_body
 from protocol.methods import METHODS
-from server.domain.jobs import RecycleGroup
+from server.domain.jobs import RecycleGroup, SendControlled
 from server.domain.model import Actor
 from server.domain.overrides import configured_rulebook
 from server.domain.rules import Rulebook
@@ -235,6 +236,23 @@ class Stage:
         self.world.executor.submit(command, actor, None, b"", lambda _result, _refused: None)
         await self.world.settle()
         await self._look([Act("", "disband_group", {"group_id": group_id})])
+
+    async def whisper(
+        self, group_id: str, *, no_unread: bool = False, no_last_message: bool = False
+    ) -> None:
+        """The operator says what does not count as unread, or as the last message."""
+        self.transcript.append(f"the operator whispers in {group_id}")
+        self.world.clock.advance(1)
+        command = SendControlled(
+            group_id=group_id,
+            body=text_body("psst"),
+            no_unread=no_unread,
+            no_last_message=no_last_message,
+        )
+        actor = Actor(ADMIN, is_app_admin=True)
+        self.world.executor.submit(command, actor, None, b"", lambda _result, _refused: None)
+        await self.world.settle()
+        await self._look([Act(ADMIN, "send_message", {"group_id": group_id})])
 
     async def read_history(self) -> None:
         """Every member reads of each log what the member may see, and nothing else."""

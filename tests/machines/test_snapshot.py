@@ -190,6 +190,21 @@ async def test_law(stage: Stage, group_type: str, name: str) -> None:
     await stage.read_history()
 
 
+@pytest.mark.parametrize("group_type", TYPES)
+async def test_law_of_what_does_not_count(stage: Stage, group_type: str) -> None:
+    group_id = await _begin(stage, group_type)
+    await _do(stage, group_id, _SAY)
+    await stage.whisper(group_id, no_unread=True)
+    await stage.whisper(group_id, no_last_message=True)
+    await _do(stage, group_id, _SAY)
+    if group_type in STORED:
+        for back in (-4, -3, -2):
+            await _do(stage, group_id, (OWNER, "mark_read", {"seq": back}))
+    await stage.whisper(group_id, no_unread=True, no_last_message=True)
+    await stage.come(AWAY)
+    await stage.read_history()
+
+
 @pytest.mark.parametrize("accept", [True, False])
 @pytest.mark.parametrize("option", ["FreeAccess", "NeedPermission"])
 async def test_law_with_consent(option: str, accept: bool) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from protocol.vocabulary import GroupType
 from server.rest.words import EVERYBODY
 from server.service.operator import REPEAT_MS
+from server.storage.audit import audit
+from server.storage.database import DATABASE_NAME
 from tests.kit.devices import STORES
 from tests.kit.fakes import NOON_MS
 from tests.kit.office import Office, office_of
@@ -283,6 +286,57 @@ async def test_unread_numbers(crew: Office) -> None:
     assert await crew.code("set_unread_msg_num", {**request, "Member_Account": "zoe"}) == 10019
     await crew.ok("create_group", {"Type": "ChatRoom", "Name": "x", "GroupId": "m"})
     await crew.ok("set_unread_msg_num", {**request, "GroupId": "m"})
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_what_a_message_does_not_count_as(kind: str, tmp_path: Path) -> None:
+    """NoUnread and NoLastMsg of the documented example, in what devices and lists say."""
+    example = {**EXAMPLE["send_group_msg"]}
+    assert example.pop("SendMsgControl") == ["NoUnread", "NoLastMsg"]
+    profile = {"GroupIdList": [G], "ResponseFilter": {"GroupBaseInfoFilter": ["LastMsgTime"]}}
+    async with office_of(kind, tmp_path) as office:
+        await office.ok("create_group", EXAMPLE["create_group"])
+        peter = await office.world.online("peter")
+
+        async def counted(random: int, *controls: str) -> tuple[int, int, bool]:
+            office.world.clock.advance(1000)
+            request = {**example, "Random": random, "SendMsgControl": list(controls)}
+            sent = await office.ok("send_group_msg", request)
+            (own,) = (await peter.call("list_joined_groups"))["groups"]
+            last_s = own["last_message_time_ms"] // 1000
+            (info,) = (await office.ok("get_group_info", profile))["GroupInfo"]
+            assert info["LastMsgTime"] == last_s
+            data = peter.events[-1].data
+            assert data.get("no_unread", False) == ("NoUnread" in controls)
+            assert data.get("no_last_message", False) == ("NoLastMsg" in controls)
+            return sent["MsgSeq"], own["unread"], last_s == sent["MsgTime"]
+
+        assert await counted(1) == (1, 1, True)
+        assert await counted(2, "NoUnread") == (2, 1, True)
+        assert await counted(3, "NoLastMsg") == (3, 2, False)
+        assert await counted(4, "NoUnread", "NoLastMsg") == (4, 2, False)
+        assert await counted(5) == (5, 3, True)
+        read = [(await peter.call("mark_read", group_id=G, seq=n))["unread"] for n in range(1, 6)]
+        assert read == [2, 2, 1, 1, 0]
+        assert await counted(6, "NoUnread") == (6, 0, True)
+        unread = {"GroupId": G, "Member_Account": "peter", "UnreadMsgNum": 2}
+        await office.ok("set_unread_msg_num", unread)
+        assert peter.events[-1].data == {"read_seq": 4, "unread": 2}
+        assert (await peter.call("mark_read", group_id=G, seq=6))["unread"] == 0
+        await office.ok("set_unread_msg_num", {**unread, "UnreadMsgNum": 99})
+        assert peter.events[-1].data["unread"] == 3, "no more than there are"
+
+
+async def test_unread_numbers_of_who_came_later_are_sound(tmp_path: Path) -> None:
+    """A member may be told to have not read what was said before it came."""
+    async with office_of("sqlite", tmp_path) as office:
+        await office.ok("create_group", EXAMPLE["create_group"])
+        for n in range(4):
+            await say(office, str(n), n)
+        await office.ok("add_group_member", {**OF_G, "MemberList": [{"Member_Account": "late"}]})
+        unread = {**OF_G, "Member_Account": "late", "UnreadMsgNum": 3}
+        await office.ok("set_unread_msg_num", unread)
+    assert audit(tmp_path / DATABASE_NAME, [GroupType.AVCHATROOM]).findings == []
 
 
 async def test_imported_messages(crew: Office) -> None:

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from protocol.messages import text_body
+from server.domain.jobs import SendControlled
+from server.domain.model import Actor
 from server.storage.sqlite import open_sqlite
-from tests.kit.devices import EPOCH, SHARD, Device, World, body, world_on
+from tests.kit.devices import ADMIN, EPOCH, SHARD, Device, World, body, world_on
 
 USERS: Final = ("ann", "bob", "cat", "dan", "eve")
+
+ADMIN_ACTOR: Final = Actor(ADMIN, is_app_admin=True)
 
 Command = tuple[str, str, Mapping[str, Any]]
 
@@ -79,7 +84,13 @@ async def make_busy(directory: Path) -> None:
     await store.close()
     store = await open_sqlite(directory, epoch="later")
     async with world_on(store) as world:
-        await (await world.online("bob")).say("w", "after a restart")
+        bob = await world.online("bob")
+        await bob.say("w", "after a restart")
+        for n in range(2):
+            command = SendControlled(group_id="p", body=text_body(str(n)), no_unread=True)
+            world.executor.submit(command, ADMIN_ACTOR, None, b"", lambda _result, _refused: None)
+        await world.settle()
+        await bob.call("mark_read", group_id="p", seq=3)
     await store.close()
 
 

@@ -150,6 +150,25 @@ class HousekeepingContract:
         found = await store.applications_for("ann", None, 9)
         assert [one.application_id for one in found] == ["p", "a5"]
 
+    async def test_a_group_in_which_something_passes_is_not_idle(self, store: Store) -> None:
+        await done(store, founding("g", "ann"), founding("h", "ann"))
+        await done(store, write_set(message("p", is_passing=True, time_ms=60), time_ms=60))
+        assert await store.idle_groups(60, 9) == ["h"]
+        assert await store.idle_groups(61, 9) == ["g", "h"]
+
+    async def test_what_was_quiet_is_let_go_of_with_the_rest(self, store: Store) -> None:
+        hush = [message(f"q{n}", is_quiet=True, time_ms=n) for n in (1, 2)]
+        await done(store, founding("g", "ann", "bob"), *(write_set(one) for one in hush))
+        assert await store.trim(0, 2, 9) == 2
+        assert await store.quiet_above("g", 0) == 1
+        (row,) = await store.groups_of("bob", 0, 9, None)
+        assert (row.head.quiet, row.unread) == (2, 0), "what nobody can count any more"
+        await done(store, disband())
+        assert await store.trim(0, 99, 9) > 0
+        assert await store.quiet_above("g", 0) == 0
+        assert await store.purge(99, 9) == 1
+        assert await store.group_heads(["g"]) == {"g": GroupHead()}
+
     async def test_idle_groups_had_neither_message_nor_change(self, store: Store) -> None:
         for n, group_id in enumerate("abcdef"):
             founded = founding(group_id, "ann")

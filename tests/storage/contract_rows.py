@@ -24,11 +24,13 @@ from server.domain.model import (
     RememberedKey,
     Row,
     RowKey,
+    Spoke,
 )
 from server.service.ports import (
     Committed,
     Conflict,
     Done,
+    GroupHead,
     Store,
     Version,
 )
@@ -108,6 +110,62 @@ class MarkContract:
         )
         await done(store, *back_and_on)
         assert (await store.read_states([bob]))[bob].read_seq == 2
+
+    async def test_quiet_messages_are_counted_apart(self, store: Store) -> None:
+        """Up to the end of the log, and up to where each member has read."""
+        await done(store, founding("g", "ann", "bob"))
+        hush = [message(f"q{n}", is_quiet=True) for n in range(3)]
+        await done(store, say("a"), write_set(hush[0]), write_set(hush[1]), say("b"), join("cat"))
+        await done(store, write_set(hush[2], notice("n", "bob"), message("u", is_stored=False)))
+        cat = MemberKey("g", "cat")
+        bob = MemberKey("g", "bob")
+        assert await store.read_states([bob, ANN, cat]) == {
+            bob: ReadState(head_seq=7, head_quiet=3, read_seq=1),
+            ANN: ReadState(
+                head_seq=7, head_quiet=3, read_seq=5, read_quiet=2, last_message_time_ms=1
+            ),
+            cat: ReadState(head_seq=7, head_quiet=3, read_seq=6, read_quiet=2),
+        }
+        above = [await store.quiet_above("g", seq) for seq in range(8)]
+        assert above == [3, 3, 3, 2, 1, 1, 1, 0]
+        assert await store.quiet_above("h", 0) == 0
+        assert (await store.group_heads(["g"]))["g"].quiet == 3
+        rows = {
+            user: (await store.groups_of(user, 0, 9, None))[0] for user in ("ann", "bob", "cat")
+        }
+        assert {user: row.unread for user, row in rows.items()} == {"ann": 1, "bob": 3, "cat": 0}
+
+    async def test_reading_moves_what_was_quiet_too(self, store: Store) -> None:
+        bob = MemberKey("g", "bob")
+        await done(store, founding("g", "ann", "bob"), write_set(message("q", is_quiet=True)))
+        await done(store, write_set(reads=ReadUpTo("g", "bob", 2, 1)))
+        await done(store, write_set(reads=ReadUpTo("g", "bob", 1, 0)), say("a"))
+        state = (await store.read_states([bob]))[bob]
+        assert (state.read_seq, state.read_quiet) == (2, 1)
+        await done(store, write_set(places=[PlaceAt("g", "bob", 1, 0)]))
+        state = (await store.read_states([bob]))[bob]
+        assert (state.read_seq, state.read_quiet) == (1, 0)
+        assert (await store.member_states("g", ["bob"]))["bob"].read_quiet == 0
+
+    async def test_nobody_has_read_beyond_the_end(self, store: Store) -> None:
+        """A decision may rest on messages that turn out to be repeats."""
+        bob = MemberKey("g", "bob")
+        await done(store, founding("g", "ann", "bob"), asked("r", message("a")))
+        again = asked("r", message("a"))
+        await commit(store, again, write_set(reads=ReadUpTo("g", "bob", 3, 1)))
+        assert (await store.read_states([bob]))[bob] == ReadState(head_seq=2, read_seq=2)
+        await done(store, write_set(places=[PlaceAt("g", "bob", 3, 1)]))
+        assert (await store.read_states([bob]))[bob] == ReadState(head_seq=2, read_seq=2)
+
+    async def test_a_passing_message_is_not_the_groups_last(self, store: Store) -> None:
+        await done(store, founding("g", "ann"), say("a", time_ms=50))
+        passing = message("p", is_passing=True)
+        before = await store.groups_version("ann")
+        await done(store, write_set(passing, spoke=Spoke("g", "ann"), time_ms=70))
+        assert await store.groups_version("ann") != before
+        assert await store.group_heads(["g"]) == {"g": GroupHead(3, 50)}
+        state = (await store.member_states("g", ["ann"]))["ann"]
+        assert (state.read_seq, state.last_message_time_ms) == (3, 70)
 
     async def test_a_place_of_who_has_just_come(self, store: Store) -> None:
         await done(store, founding("g", "ann"), say("a"), say("b"))

@@ -74,6 +74,7 @@ class Chance(random.Random):
         told = self.choice(
             [
                 message("m", group_id),
+                message("q", group_id, is_quiet=True, is_passing=self.rarely()),
                 entry("t", group_id),
                 notice("n", self.choice(USERS), group_id),
             ]
@@ -104,8 +105,8 @@ class Chance(random.Random):
             time_ms=self.time(),
             counts={"x": self.randint(-3, 3)} if self.rarely() else {},
             spoke=Spoke(group_id, user_id) if self.rarely() else None,
-            reads=ReadUpTo(group_id, user_id, self.time()) if self.rarely() else None,
-            places=[PlaceAt(group_id, user_id, self.time())] if self.rarely() else [],
+            reads=ReadUpTo(group_id, user_id, self.time(), self.time()) if self.rarely() else None,
+            places=[PlaceAt(group_id, user_id, self.time(), 1)] if self.rarely() else [],
             redactions=[Redaction(group_id, self.randint(1, 8), {})] if self.rarely() else [],
         )
 
@@ -201,6 +202,7 @@ async def everything(store: Store) -> dict[str, Any]:
         )
     for group_id in GROUPS:
         answers[group_id] = (
+            [await store.quiet_above(group_id, seq) for seq in (0, 3, 9)],
             await store.member_states(group_id, USERS),
             await store.members(group_id, "", 2, list(Role)),
             await store.members(group_id, "ann", 9, [Role.OWNER, Role.ADMIN]),

@@ -70,27 +70,27 @@ HARMS = [
     ("schema", "CREATE TABLE mine (x)"),
     ("schema", "DROP INDEX member_in_charge; CREATE INDEX member_in_charge ON member (rank)"),
     ("shard", "UPDATE shard SET purged = change + 1"),
-    ("terms", "UPDATE term SET start_position = 62 WHERE id = 2"),
+    ("terms", "UPDATE term SET start_position = 65 WHERE id = 2"),
     ("terms", "INSERT INTO term (name, start_position) VALUES ('back', 59)"),
     ("positions", "UPDATE shard SET floor = 13"),
-    ("versions", "UPDATE grp SET version = 62 WHERE group_id = 'p'"),
+    ("versions", "UPDATE grp SET version = 65 WHERE group_id = 'p'"),
     ("versions", "UPDATE grp SET version = 0 WHERE group_id = 'p'"),
-    ("versions", "UPDATE member SET version = 62 WHERE group_id = 'p' AND user_id = 'bob'"),
-    ("versions", "UPDATE detail SET version = 62 WHERE kind = 'seen'"),
-    ("versions", "UPDATE application SET version = 62 WHERE status = 'pending'"),
+    ("versions", "UPDATE member SET version = 65 WHERE group_id = 'p' AND user_id = 'bob'"),
+    ("versions", "UPDATE detail SET version = 65 WHERE kind = 'seen'"),
+    ("versions", "UPDATE application SET version = 65 WHERE status = 'pending'"),
     ("numbers", "UPDATE entry SET seq = 4 WHERE position = 13"),
     ("numbers", "DELETE FROM entry WHERE log = 'g:w' AND seq = 3"),
     ("log_ends", "UPDATE log_head SET seq = 18 WHERE log = 'u:ann'"),
     ("log_ends", "UPDATE log_head SET last_position = 60 WHERE log = 'g:w'"),
     ("log_ends", "DELETE FROM log_head WHERE log = 'u:dan'"),
-    ("log_ends", "DELETE FROM entry WHERE log = 'g:p'; UPDATE membership SET joined_position = 1"
+    ("log_ends", "DELETE FROM entry WHERE log = 'g:p'; DELETE FROM quiet; UPDATE membership SET joined_position = 1"
      " WHERE joined_position = 56; UPDATE mark SET joined_position = 1"
      " WHERE joined_position = 56"),
     ("log_ends", "UPDATE log_head SET changed = 99 WHERE log = 'g:w'"),
     ("log_ends", "UPDATE log_head SET seq = 1 WHERE log = 'g:a'"),
     ("log_ends", "UPDATE log_head SET closed_position = 99 WHERE log = 'g:d';"
      "UPDATE entry SET body = json_remove(body, '$.closes') WHERE position = 52"),
-    ("group_logs", "INSERT INTO log_head VALUES ('g:nowhere', 0, 0, 0, 0, NULL)"),
+    ("group_logs", "INSERT INTO log_head VALUES ('g:nowhere', 0, 0, 0, 0, NULL, 0)"),
     ("group_logs", "INSERT INTO grp SELECT 'x', version, type, changed_ms, closed_ms,"
      " json_set(body, '$.group_id', 'x', '$.owner_id', '', '$.member_count', 0)"
      " FROM grp WHERE group_id = 'p'"),
@@ -116,7 +116,7 @@ HARMS = [
      "UPDATE entry SET body = json_remove(body, '$.left') WHERE position = 36"),
     ("members", "INSERT INTO member SELECT 'nowhere', user_id, version, rank,"
      " json_set(body, '$.group_id', 'nowhere') FROM member WHERE group_id = 'p' AND rank = 1;"
-     "INSERT INTO mark VALUES ('nowhere', 'bob', 1, 0, 0, 0)"),
+     "INSERT INTO mark VALUES ('nowhere', 'bob', 1, 0, 0, 0, 0)"),
     ("member_counts", "UPDATE grp SET body = json_set(body, '$.member_count', 7)"
      " WHERE group_id = 'p'"),
     ("owners", "UPDATE grp SET body = json_set(body, '$.owner_id', 'bob') WHERE group_id = 'p'"),
@@ -124,10 +124,21 @@ HARMS = [
      " WHERE group_id = 'p' AND user_id = 'bob'"),
     ("owners", "UPDATE grp SET body = json_set(body, '$.owner_id', 'bob') WHERE group_id = 'w'"),
     ("marks", "DELETE FROM mark WHERE group_id = 'p' AND user_id = 'bob'"),
-    ("marks", "INSERT INTO mark VALUES ('w', 'eve', 35, 6, 7, 0)"),
+    ("marks", "INSERT INTO mark VALUES ('w', 'eve', 35, 6, 7, 0, 0)"),
     ("marks", "UPDATE mark SET read_seq = 14 WHERE group_id = 'w' AND user_id = 'bob'"),
-    ("marks", "UPDATE mark SET read_seq = 5 WHERE group_id = 'w' AND user_id = 'cat'"),
+    ("marks", "UPDATE mark SET read_seq = -1 WHERE group_id = 'w' AND user_id = 'cat'"),
     ("marks", "UPDATE mark SET joined_position = 5 WHERE group_id = 'w' AND user_id = 'cat'"),
+    ("quiet", "DELETE FROM quiet WHERE seq = 2; UPDATE log_head SET quiet = 1 WHERE log = 'g:p';"
+     "UPDATE mark SET read_quiet = 1 WHERE group_id = 'p' AND user_id = 'bob'"),
+    ("quiet", "INSERT INTO quiet VALUES ('g:w', 13, 61); UPDATE log_head SET quiet = 1"
+     " WHERE log = 'g:w'; UPDATE mark SET read_quiet = 1 WHERE group_id = 'w' AND user_id = 'bob'"),
+    ("quiet", "UPDATE log_head SET quiet = 3 WHERE log = 'g:p'; UPDATE mark SET read_quiet = 3"
+     " WHERE group_id = 'p' AND user_id = 'bob'; UPDATE mark SET read_quiet = 1, read_seq = 1"
+     " WHERE group_id = 'p' AND user_id = 'ann'"),
+    ("quiet", "UPDATE log_head SET quiet = 20 WHERE log = 'u:ann'"),
+    ("quiet", "UPDATE mark SET read_quiet = 3 WHERE group_id = 'p' AND user_id = 'bob'"),
+    ("quiet", "UPDATE mark SET read_quiet = 1 WHERE group_id = 'p' AND user_id = 'bob'"),
+    ("quiet", "UPDATE mark SET read_quiet = 1 WHERE group_id = 'p' AND user_id = 'ann'"),
     ("edges", "UPDATE entry SET body = json_set(body, '$.joined', json_array('cat', 'eve', 'bob'))"
      " WHERE position = 35"),
     ("edges", "UPDATE entry SET body = json_set(body, '$.left', json_array('eve', 'bob'))"
