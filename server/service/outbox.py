@@ -48,12 +48,16 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, array_like=True):
-    """The little that is kept in memory of what waits; not to be told before ``due_ms``."""
+    """The little that is kept in memory of what waits; not to be told before ``due_ms``.
+
+    ``time_ms`` is its item's.
+    """
 
     id: int
     stream: str
     attempts: int
     due_ms: int
+    time_ms: int
 
 
 class Fate(enum.Enum):

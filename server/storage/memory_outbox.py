@@ -26,7 +26,7 @@ class MemoryOutbox:
     def waiting(self, after_id: int, limit: int) -> list[Waiting]:
         """See ``Outbox.waiting``."""
         rows = (
-            Waiting(row.id, row.item.stream, row.attempts, due_ms)
+            Waiting(row.id, row.item.stream, row.attempts, due_ms, row.item.time_ms)
             for row, due_ms in self._waiting.values()
             if row.id > after_id
         )

@@ -1,8 +1,8 @@
 """The outbox on SQLite: written with a batch, read and settled on its own."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,8 +19,8 @@ SELECT json_group_array(user_id)
 FROM (SELECT user_id FROM member WHERE group_id = ? ORDER BY user_id)
 """
 WAITING: Final = """
-SELECT json_group_array(json_array(id, stream, attempts, due_ms))
-FROM (SELECT id, stream, attempts, due_ms FROM outbox WHERE id > ? ORDER BY id LIMIT ?)
+SELECT json_group_array(json_array(id, stream, attempts, due_ms, at_ms))
+FROM (SELECT id, stream, attempts, due_ms, at_ms FROM outbox WHERE id > ? ORDER BY id LIMIT ?)
 """
 _OUTGOING: Final = (
     "json_array(id, delivery_id, name, stream, at_ms, platform, address, body,"
@@ -30,8 +30,10 @@ OUTGOING: Final = f"""
 SELECT json_group_array({_OUTGOING})
 FROM outbox WHERE id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - composed of constants
-ALL_WAITING: Final = f"SELECT json_group_array({_OUTGOING}) FROM outbox"  # noqa: S608 - see above
-ALL_DEAD: Final = f"SELECT json_group_array({_OUTGOING}) FROM outbox_dead"  # noqa: S608 - see above
+LISTED_WAITING: Final = (
+    "SELECT delivery_id, name, stream, at_ms, attempts, failure FROM outbox ORDER BY id"
+)
+LISTED_DEAD: Final = LISTED_WAITING.replace("outbox", "outbox_dead")
 DEAD: Final = f"""
 SELECT json_group_array({_OUTGOING})
 FROM (SELECT * FROM outbox_dead WHERE id > ? ORDER BY id LIMIT ?)
@@ -43,9 +45,12 @@ BURY: Final = f"""
 INSERT INTO outbox_dead ({_COLUMNS})
 SELECT {_ITEM}, ?2, 0, ?3 FROM outbox WHERE id = ?1
 """  # noqa: S608 - composed of constants
+SPAN_OF_DEAD: Final = """
+SELECT (SELECT max(id) FROM outbox_dead) - (SELECT min(id) FROM outbox_dead) + 1
+"""
+COUNT_DEAD: Final = "SELECT count(*) FROM outbox_dead"
 LET_GO: Final = """
-DELETE FROM outbox_dead
-WHERE id <= (SELECT id FROM outbox_dead ORDER BY id DESC LIMIT 1 OFFSET ?)
+DELETE FROM outbox_dead WHERE id IN (SELECT id FROM outbox_dead ORDER BY id LIMIT ?)
 """
 REVIVE_ALL: Final = f"""
 INSERT INTO outbox ({_COLUMNS})
@@ -112,7 +117,18 @@ def settle(
     connection.executemany(PUT_OFF, again)
     if not dead or most_dead is None:
         return 0
-    return connection.execute(LET_GO, (most_dead,)).rowcount
+    return _let_go(connection, most_dead)
+
+
+def _let_go(connection: sqlite3.Connection, most_dead: int) -> int:
+    """Of the dead the newest stay; they are counted only where there may be too many."""
+    (span,) = connection.execute(SPAN_OF_DEAD).fetchone()
+    if (span or 0) <= most_dead:
+        return 0
+    (count,) = connection.execute(COUNT_DEAD).fetchone()
+    if count <= most_dead:
+        return 0
+    return connection.execute(LET_GO, (count - most_dead,)).rowcount
 
 
 def revive(connection: sqlite3.Connection, delivery_ids: Collection[str] | None) -> int:
@@ -169,11 +185,22 @@ def decode_outgoing(text: str | bytes) -> list[Outgoing]:
     return sorted(rows, key=lambda row: row.id)
 
 
-def all_waiting(connection: sqlite3.Connection) -> list[Outgoing]:
-    """Everything that waits, for the operator's eyes."""
-    return decode_outgoing(connection.execute(ALL_WAITING).fetchone()[0])
+class Listed(NamedTuple):
+    """An item as the operator sees it: not what it says, which may be much."""
+
+    delivery_id: str
+    name: str
+    stream: str
+    time_ms: int
+    attempts: int
+    failure: str
 
 
-def all_dead(connection: sqlite3.Connection) -> list[Outgoing]:
-    """Everything that is dead, for the operator's eyes."""
-    return decode_outgoing(connection.execute(ALL_DEAD).fetchone()[0])
+def all_waiting(connection: sqlite3.Connection) -> Iterator[Listed]:
+    """Everything that waits, in order; one row at a time is in memory."""
+    yield from map(Listed._make, connection.execute(LISTED_WAITING))
+
+
+def all_dead(connection: sqlite3.Connection) -> Iterator[Listed]:
+    """Everything that is dead, in the order of dying; one row at a time is in memory."""
+    yield from map(Listed._make, connection.execute(LISTED_DEAD))

@@ -1,8 +1,8 @@
 """Tells the operator's own service what the outbox holds: at least once, each group in order.
 
 The groups are independent of each other: one whose receiver fails waits with everything behind
-it, and the others go on. Of what waits only numbers are in memory; bodies are read when their
-turn comes.
+it, and the others go on. Of what waits only numbers are in memory (``backlog``); bodies are read
+when their turn comes.
 """
 
 import asyncio
@@ -12,12 +12,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
 
 from server.service.outbox import Fate, Outbox, OutboxItem, Outgoing, Settled
 from server.service.ports import Clock, OutcomeUnknown, Unavailable
+from server.webhooks.backlog import Backlog, Stream
 from server.webhooks.bodies import call_of
 from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import NoAnswer, Receiver
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 
 _PAGE: Final = 1_000
 _IN_A_ROW: Final = 32
-"""How much of one group is told before another one's turn comes."""
+_IN_A_ROW_S: Final = 1.0
+"""How much of one group is told, and for how long, before another one's turn comes."""
 
 _MOST_PASSING: Final = 10_000
 """That wait without being in the outbox; what comes then is dropped and counted."""
@@ -35,23 +38,9 @@ _MOST_PASSING: Final = 10_000
 _PASSING_ATTEMPTS: Final = 5
 _LOOK_AGAIN_S: Final = 5.0
 _UNREADABLE_MS: Final = 1_000
-_PERMANENT: Final = frozenset({400, 405, 410, 413, 414, 415, 422, 431})
-"""Answers that the same request will get again."""
-
-
-class _Stream:
-    """What waits of one group, oldest first: numbers in the outbox, or what is not in there.
-
-    It is ready, or put off, or told right now (``is_taken``), until nothing of it waits.
-    """
-
-    __slots__ = ("attempts", "is_taken", "items", "name")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.items: deque[int | Outgoing] = deque()
-        self.attempts = 0
-        self.is_taken = False
+_PERMANENT: Final = frozenset({400, 410, 413, 422, 431})
+"""Answers that the same request will get again. Those that say that the address is wrong (404,
+405, 414, 415) are not among them: everything would be dead before somebody has put it right."""
 
 
 class Deliveries:
@@ -82,15 +71,15 @@ class Deliveries:
         self._jitter = jitter
         self._breaker = Breaker(clock, "telling the webhook")
         self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None)
-        self._streams: dict[str, _Stream] = {}
-        self._ready: deque[_Stream] = deque()
-        self._later: list[tuple[int, int, _Stream]] = []
+        self._backlog = Backlog()
+        self._ready: deque[Stream] = deque()
+        self._later: list[tuple[int, int, Stream]] = []
         self._couriers: set[asyncio.Task[None]] = set()
+        self._said: list[OutboxItem] = []
         self._last_id = 0
-        self._stored = 0
-        self._passing = 0
         self._sleepers = 0
         self._has_news = True
+        self._is_taking_in = False
         self._wake = asyncio.Event()
         self.delivered = 0
         self.failed = 0
@@ -106,11 +95,13 @@ class Deliveries:
 
     def say(self, item: OutboxItem) -> None:
         """See ``Outlet.say``."""
-        if self._passing >= _MOST_PASSING:
+        if self._backlog.passing + len(self._said) >= _MOST_PASSING:
             self.buried += 1
             return
-        self._passing += 1
-        self._append(item.stream, Outgoing(id=0, item=item), attempts=0, due_ms=0)
+        if self._has_news or self._is_taking_in:
+            self._said.append(item)  # behind what was committed before it
+        else:
+            self._take_said(item)
         self._wake.set()
 
     # What can be seen of it.
@@ -118,7 +109,13 @@ class Deliveries:
     @property
     def waiting(self) -> int:
         """How many items wait."""
-        return self._stored + self._passing
+        return self._backlog.stored + self._backlog.passing + len(self._said)
+
+    @property
+    def oldest_age_ms(self) -> int:
+        """How long ago the oldest change was made of which is still to be told; 0 for none."""
+        oldest_ms = self._backlog.oldest_ms
+        return 0 if oldest_ms is None else max(0, self._clock.now_ms() - oldest_ms)
 
     @property
     def is_resting(self) -> bool:
@@ -149,11 +146,14 @@ class Deliveries:
         """Take in what is new and send out what is due; returns after how many s to come again."""
         if self._has_news:
             self._has_news = False
+            self._is_taking_in = True
             try:
                 await self._take_in()
             except (Unavailable, OutcomeUnknown):
                 self._has_news = True
                 log.warning("the outbox could not be read; trying again")
+            finally:
+                self._is_taking_in = False
         now_ms = self._clock.now_ms()
         while self._later and self._later[0][0] <= now_ms:
             self._ready.append(heappop(self._later)[2])
@@ -162,23 +162,30 @@ class Deliveries:
         return min(due_s, self._breaker.wait_s() or due_s) if self._ready else due_s
 
     async def _take_in(self) -> None:
-        while page := await self._outbox.waiting(self._last_id, _PAGE):
+        said = 0
+        latest_ms = self._clock.now_ms() + self._limits["WEBHOOK_BACKOFF_MOST_MS"]
+        while True:
+            said = len(self._said)  # before what is read now there is nothing else to be told
+            page = await self._outbox.waiting(self._last_id, _PAGE)
+            if not page:
+                break
             for row in page:
                 self._last_id = row.id
-                self._stored += 1
-                self._append(row.stream, row.id, attempts=row.attempts, due_ms=row.due_ms)
-        self._bury_overflow()
+                stream, is_new = self._backlog.add(row)
+                if is_new:  # no clock that was once wrong puts it off for longer than is usual
+                    self._put_off(stream, min(row.due_ms, latest_ms))
+            self._bury_overflow()
+        items, self._said = self._said[:said], self._said[said:]
+        for item in items:
+            self._take_said(item)
+        self._has_news = self._has_news or bool(self._said)
 
-    def _append(self, name: str, item: int | Outgoing, *, attempts: int, due_ms: int) -> None:
-        """One more waits; where it is the first of a stream, not before its time."""
-        stream = self._streams.get(name)
-        if stream is None:
-            stream = self._streams[name] = _Stream(name)
-            stream.attempts = attempts
-            self._put_off(stream, due_ms)
-        stream.items.append(item)
+    def _take_said(self, item: OutboxItem) -> None:
+        stream, is_new = self._backlog.add_passing(Outgoing(id=0, item=item))
+        if is_new:
+            self._put_off(stream, 0)
 
-    def _put_off(self, stream: _Stream, due_ms: int) -> None:
+    def _put_off(self, stream: Stream, due_ms: int) -> None:
         """Not before its time."""
         self._sleepers += 1
         heappush(self._later, (due_ms, self._sleepers, stream))
@@ -186,19 +193,15 @@ class Deliveries:
     def _send_out(self) -> None:
         most = self._limits["WEBHOOK_CONNECTIONS"]
         while self._ready and len(self._couriers) < most and self._breaker.take():
-            stream = self._ready.popleft()
-            stream.is_taken = True
-            courier = asyncio.ensure_future(self._tell(stream))
+            courier = asyncio.ensure_future(self._tell(self._ready.popleft()))
             self._couriers.add(courier)
             courier.add_done_callback(self._came_back)
 
     def _came_back(self, courier: "asyncio.Task[None]") -> None:
         self._couriers.discard(courier)
         self._wake.set()
-        if not courier.cancelled() and (error := courier.exception()) is not None:
-            log.error("a delivery failed for a reason of our own", exc_info=error)
 
-    async def _tell(self, stream: _Stream) -> None:
+    async def _tell(self, stream: Stream) -> None:
         """Tell some of a stream, in its order, up to its end or the first failure."""
         again_ms = self._limits["WEBHOOK_BACKOFF_MOST_MS"]
         try:
@@ -206,52 +209,65 @@ class Deliveries:
         except (Unavailable, OutcomeUnknown):
             self._breaker.gave_up()
             again_ms = _UNREADABLE_MS
+        except Exception:
+            self._breaker.gave_up()
+            log.exception("a delivery failed for a reason of our own")
         finally:
-            stream.is_taken = False
+            stream.told_id = 0
             if not stream.items:
-                del self._streams[stream.name]
+                self._backlog.forget(stream)
             elif again_ms:
                 self._put_off(stream, self._clock.now_ms() + again_ms)
             else:
                 self._ready.append(stream)
 
-    async def _tell_some(self, stream: _Stream) -> int:
+    async def _tell_some(self, stream: Stream) -> int:
         """After how many ms it may go on."""
-        chosen = list(stream.items)[:_IN_A_ROW]
-        stored = await self._outbox.outgoing([one for one in chosen if isinstance(one, int)])
-        is_first = True
-        for one in chosen:
-            outgoing = stored.get(one) if isinstance(one, int) else one
-            if outgoing is None:  # somebody has removed it
-                stream.items.popleft()
-                self._stored -= 1
+        # Of a group that fails the next one alone is read again.
+        most = 1 if stream.attempts else _IN_A_ROW
+        ids = [one for one in islice(stream.items, most) if isinstance(one, int)]
+        stored = await self._outbox.outgoing(ids)
+        end_s = self._clock.monotonic_s() + _IN_A_ROW_S
+        tried = 0
+        while stream.items and tried < most:
+            first = stream.items[0]
+            if isinstance(first, int) and first not in stored:
+                if first not in ids:
+                    break  # it is to be read first
+                self._backlog.drop_first(stream)  # somebody has removed it
                 continue
-            if not is_first and not self._breaker.take():
-                return 0
-            is_first = False
+            if tried and (self._clock.monotonic_s() >= end_s or not self._breaker.take()):
+                break
+            tried += 1
+            outgoing = stored[first] if isinstance(first, int) else first
             again_ms = await self._attempt(stream, outgoing)
             if again_ms:
                 return again_ms
-        if is_first:
+        if not tried:
             self._breaker.gave_up()
         return 0
 
-    async def _attempt(self, stream: _Stream, outgoing: Outgoing) -> int:
+    async def _attempt(self, stream: Stream, outgoing: Outgoing) -> int:
         """Tell the first of a stream; after how many ms to try it again, 0 when it is over."""
         # What was noted of the last attempt may not be written yet.
         attempt = max(outgoing.attempts, stream.attempts) + 1
+        stream.told_id = outgoing.id
         failure, is_permanent = await self._post(outgoing, attempt)
+        stream.told_id = 0
         if failure is None:
             self.delivered += 1
             self.lag_ms = self._clock.now_ms() - outgoing.item.time_ms
-            self._finish(stream, outgoing, Settled(id=outgoing.id, fate=Fate.DELIVERED))
+            self._finish(stream, Settled(id=outgoing.id, fate=Fate.DELIVERED))
             return 0
         self.failed += 1
         most = self._limits["WEBHOOK_ATTEMPTS"] or None
         if not outgoing.id:
             most = _PASSING_ATTEMPTS
         if is_permanent or (most is not None and attempt >= most):
-            self._bury(stream, outgoing, attempt, failure)
+            self.buried += 1
+            log.warning("%s to the webhook is given up: %s", outgoing.item.name, failure)
+            dead = Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure)
+            self._finish(stream, dead)
             return 0
         stream.attempts = attempt
         again_ms = self._backoff_ms(attempt)
@@ -296,44 +312,20 @@ class Deliveries:
         whole = min(most, first * 2 ** min(attempt - 1, 32))
         return max(1, int(whole * (0.5 + self._jitter() / 2)))
 
-    def _bury(self, stream: _Stream, outgoing: Outgoing, attempt: int, failure: str) -> None:
-        self.buried += 1
-        log.warning("%s to the webhook is given up: %s", outgoing.item.name, failure)
-        self._finish(
-            stream,
-            outgoing,
-            Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure),
-        )
-
-    def _finish(self, stream: _Stream, outgoing: Outgoing, settled: Settled) -> None:
-        stream.items.popleft()
-        stream.attempts = 0
-        if outgoing.id:
-            self._stored -= 1
+    def _finish(self, stream: Stream, settled: Settled) -> None:
+        self._backlog.drop_first(stream)
+        if settled.id:
             self._settling.note(settled)
-        else:
-            self._passing -= 1
 
     def _bury_overflow(self) -> None:
         """Of more than WEBHOOK_OUTBOX the oldest are dead; what is on its way stays."""
         most = self._limits["WEBHOOK_OUTBOX"]
-        too_many = self._stored - most
+        too_many = self._backlog.stored - most
         if not most or too_many <= 0:
             return
-        ids = sorted(
-            one
-            for stream in self._streams.values()
-            if not stream.is_taken
-            for one in stream.items
-            if isinstance(one, int)
-        )
-        oldest = set(ids[:too_many])
-        for stream in self._streams.values():
-            if not stream.is_taken:
-                stream.items = deque(one for one in stream.items if one not in oldest)
-        for row_id in sorted(oldest):
+        oldest = self._backlog.drop_oldest(too_many)
+        for row_id in oldest:
             self._settling.note(Settled(id=row_id, fate=Fate.DEAD, failure="too many waited"))
-        self._stored -= len(oldest)
         self.buried += len(oldest)
         if oldest:
             log.warning("%d of what waited for the webhook are dead: too many wait", len(oldest))

@@ -10,6 +10,9 @@ from server.service.ports import OutcomeUnknown, Unavailable
 log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 1.0
+_AT_ONCE: Final = 1_000
+"""How much is written in one transaction: everybody's changes wait for it."""
+
 _END_S: Final = 2.0
 """How long a disk that hangs may hold up the end."""
 
@@ -39,7 +42,7 @@ class Settling:
             async with asyncio.timeout(_END_S):
                 if self._work is not None:
                     await asyncio.gather(self._work, return_exceptions=True)
-                if self._notes:
+                while self._notes:
                     await self._write_some()
         except (Unavailable, OutcomeUnknown, TimeoutError):
             log.warning("some of what was told could not be noted: it will be told again")
@@ -66,7 +69,7 @@ class Settling:
             self._work = asyncio.ensure_future(self._write())
 
     async def _write_some(self) -> None:
-        notes, self._notes = self._notes, []
+        notes, self._notes = self._notes[:_AT_ONCE], self._notes[_AT_ONCE:]
         try:
             let_go = await self._outbox.settle(notes, most_dead=self._most_dead)
         except Unavailable:

@@ -419,7 +419,15 @@ MODULES = (
 )
 
 
-FROM_THE_OLDEST = {"OLDEST", "FORGET_REQUESTS", "LET_GO", "REVIVE_ALL", "ALL_WAITING", "ALL_DEAD"}
+FROM_THE_OLDEST = {
+    "OLDEST",
+    "FORGET_REQUESTS",
+    "LET_GO",
+    "REVIVE_ALL",
+    "LISTED_WAITING",
+    "LISTED_DEAD",
+    "COUNT_DEAD",
+}
 """These go through a table in the order of its key until they have seen what they may take."""
 
 WHOLE_LISTS = {"GROUP_IDS"}

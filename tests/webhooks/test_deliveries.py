@@ -1,17 +1,22 @@
 """How the outbox is told: at least once, each group in order, and nobody pays for another."""
 
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.limits import default_limits
-from server.service.outbox import Outbox, OutboxItem
+from server.service.outbox import Outbox, OutboxItem, Outgoing, Waiting
 from server.service.ports import Store, Unavailable, WriteSet
+from server.storage.memory import MemoryStore
+from server.webhooks.backlog import Backlog
 from server.webhooks.deliveries import Deliveries
 from server.webhooks.receiver import Answer, Call
-from tests.kit.fakes import FakeClock, HookedStore, until
+from tests.kit.fakes import NOON_MS, FakeClock, HookedStore, until
 from tests.kit.receivers import DOWN, OK, ScriptedReceiver, text_of
 
 EVERYTHING = 1_000_000
@@ -277,8 +282,83 @@ class TestFailing:
             await rig.later(1_000)
             assert rig.told == ["a1"]
 
+    async def test_a_group_that_is_slow_gives_way_to_the_others(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver, WEBHOOK_CONNECTIONS=1) as rig:
+
+            async def slow(call: Call) -> Answer:
+                rig.clock.advance(4_000 if text_of(call).startswith("slow") else 1)
+                return OK
+
+            receiver.by_name = {"Group.CallbackAfterGroupFull": slow}
+            await rig.commit(*(item(f"slow{n}") for n in range(5)), item("x", "h"))
+            await rig.work()
+            assert rig.told.index("x1") == 1
+            assert await rig.waiting() == 0
+
+    async def test_of_a_group_that_fails_one_alone_is_read_again(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        hooked = HookedStore(store)
+        read: list[int] = []
+        outgoing = store.outgoing  # type: ignore[attr-defined]
+
+        async def noted(ids: Collection[int]) -> Mapping[int, Outgoing]:
+            read.append(len(ids))
+            return await outgoing(ids)  # type: ignore[no-any-return]
+
+        store.outgoing = noted  # type: ignore[attr-defined]
+        async with rig_on(hooked.store, receiver) as rig:
+            receiver.script.extend([DOWN] * 2)
+            await rig.commit(*(item(str(number)) for number in range(10)))
+            await rig.work()
+            await rig.later(1_000)
+            await rig.later(2_000)
+            assert read == [10, 1, 1, 9]
+            assert await rig.waiting() == 0
+
+    async def test_an_answer_that_the_address_is_wrong_buries_nothing(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            statuses = (404, 405, 414, 415)
+            receiver.script.extend(Answer(status, b"") for status in statuses)
+            await rig.commit(item("a"))
+            await rig.work()
+            for _ in statuses:
+                await rig.later(10_000)
+            assert rig.told == ["a1", "a2", "a3", "a4", "a5"]
+            assert not await rig.dead()
+
+    async def test_a_bug_of_ours_does_not_keep_the_others_waiting(
+        self, store: Store, receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hooked = HookedStore(store)
+        async with rig_on(hooked.store, receiver, WEBHOOK_CONNECTIONS=1) as rig:
+            receiver.script.extend([DOWN] * 5)
+            await rig.commit(*(item(str(number), f"g{number}") for number in range(6)))
+            await rig.work()
+            hooked.fail("outgoing", ValueError("a row that nobody understands"))
+            await rig.later(1_000)  # for the one that is let through
+            assert rig.deliveries.delivered == 5, "another one is let through in its place"
+            caplog.clear()
+
 
 class TestRestart:
+    async def test_a_clock_that_was_wrong_puts_nothing_off_for_ever(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        wrong = FakeClock(NOON_MS + 400 * 86_400_000)
+        async with rig_on(store, receiver, wrong) as rig:
+            receiver.script.append(DOWN)
+            await rig.commit(item("a"))
+            await rig.work()
+        async with rig_on(store, receiver) as rig:
+            await rig.work()
+            await rig.later(600_000)
+            assert rig.told == ["a1", "a2"]
+
     async def test_what_was_not_noted_is_told_again_under_the_same_id(
         self, store: Store, receiver: ScriptedReceiver
     ) -> None:
@@ -335,9 +415,72 @@ class TestBounds:
             receiver.answer("m0")
             await rig.work()
             dead = [delivery_id for delivery_id, _, _ in await rig.dead()]
-            assert dead == ["id-m1", "id-m2", "id-m4", "id-m5", "id-m7"]
-            assert sorted(rig.told) == ["m01", "m31", "m61", "m81", "m91"]
+            assert dead == ["id-m1", "id-m2", "id-m3", "id-m4", "id-m5"]
+            assert sorted(rig.told) == ["m01", "m61", "m71", "m81", "m91"]
             assert await rig.waiting() == 0
+
+    @given(data=st.data())
+    @settings(max_examples=40)
+    def test_what_is_left_of_too_much_is_the_newest(self, data: st.DataObject) -> None:
+        """Held against a plain list, whatever of it is told or on its way in between."""
+        backlog, ids = Backlog(), list(range(1, data.draw(st.integers(1, 30)) + 1))
+        names = st.sampled_from("abc")
+        streams = {
+            row_id: backlog.add(Waiting(row_id, data.draw(names), 0, 0, row_id))[0]
+            for row_id in ids
+        }
+        for stream in data.draw(st.lists(st.sampled_from(list(streams.values())), max_size=3)):
+            stream.told_id = next((one for one in stream.items if isinstance(one, int)), 0)
+        for stream in data.draw(st.lists(st.sampled_from(list(streams.values())), max_size=3)):
+            backlog.add_passing(Outgoing(id=0, item=item("p", stream.name)))
+        on_the_way = {stream.told_id for stream in streams.values()}
+        count = data.draw(st.integers(0, 35))
+        dropped = backlog.drop_oldest(count)
+        assert dropped == [one for one in ids if one not in on_the_way][:count]
+        left = [one for one in ids if one not in dropped]
+        assert backlog.stored == len(left)
+        assert backlog.oldest_ms == (left[0] if left else None)
+        for stream in set(streams.values()):
+            own = [one for one in stream.items if isinstance(one, int)]
+            assert own == [one for one in left if streams[one] is stream]
+
+    async def test_a_full_outbox_of_a_dead_receiver_costs_by_what_comes(
+        self, receiver: ScriptedReceiver
+    ) -> None:
+        """F: with 20,000 that wait, what comes and what is dead for it is all that is looked at."""
+        receiver.by_name = {"Group.CallbackAfterGroupFull": DOWN}
+        full = 20_000
+        async with rig_on(MemoryStore(), receiver, WEBHOOK_OUTBOX=full) as rig:
+            await rig.commit(*(item(str(number), f"g{number % 100}") for number in range(full)))
+            await rig.work()
+            steps = 0
+
+            def count(_frame: object, event: str, _arg: object) -> None:
+                nonlocal steps
+                steps += event in ("call", "c_call")
+
+            await rig.store.commit(0, [WriteSet(time_ms=1, outbox=[item("new")])])
+            rig.deliveries.committed()
+            sys.setprofile(count)
+            try:
+                await rig.deliveries.turn()
+            finally:
+                sys.setprofile(None)
+            assert rig.deliveries.waiting == full
+            assert steps < 1_000
+
+    async def test_many_notes_are_written_in_several_transactions(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        hooked = HookedStore(store)
+        async with rig_on(hooked.store, receiver, WEBHOOK_OUTBOX=1) as rig:
+            receiver.script.append(receiver.hold)
+            await rig.commit(*(item(str(number)) for number in range(2_001)))
+            await rig.turn()
+            await until(lambda: rig.deliveries._settling.is_done)
+            assert hooked.calls["settle"] >= 2
+            assert len(await rig.dead()) == 2_000
+            receiver.answer(receiver.held[0])
 
     async def test_what_passes_is_bounded_and_lost_with_the_process(
         self, store: Store, receiver: ScriptedReceiver
@@ -349,6 +492,23 @@ class TestBounds:
         async with rig_on(store, receiver) as rig:
             await rig.work()
             assert not rig.told
+
+    async def test_what_passes_comes_behind_what_was_committed_before_it(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        hooked = HookedStore(store)
+        async with rig_on(hooked.store, receiver) as rig:
+
+            async def say() -> None:
+                hooked.before.clear()
+                rig.deliveries.say(item("q"))
+
+            hooked.before["waiting"] = say
+            await rig.commit(item("a"), item("b"))
+            rig.deliveries.say(item("p"))
+            await rig.work()
+            assert rig.told == ["a1", "b1", "p1", "q1"]
+            assert rig.deliveries.waiting == 0
 
     async def test_what_passes_is_told_in_order_with_what_is_stored(
         self, store: Store, receiver: ScriptedReceiver
