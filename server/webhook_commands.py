@@ -1,8 +1,9 @@
 """The operator's commands about webhooks: what waits and is dead, tell it again, send a sample."""
 
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -10,10 +11,9 @@ from typing import Final
 from protocol import callbacks
 from protocol.callbacks import Account, encode_request
 from server.config import Settings, SettingsRefused
-from server.service.outbox import Outgoing
 from server.storage.database import DATABASE_NAME, connect_read_only
 from server.storage.refusal import StoreRefused
-from server.storage.sqlite_outbox import all_dead, all_waiting
+from server.storage.sqlite_outbox import Listed, all_dead, all_waiting
 from server.system import SystemClock, SystemTokens
 from server.webhooks.receiver import Call, HttpReceiver, NoAnswer
 from server.webhooks.replays import ask_for_replay
@@ -32,11 +32,13 @@ def list_outbox(settings: Settings) -> Iterator[str]:
     Raises:
         CommandRefused: the database cannot be read.
     """
-    waiting, dead = _read(settings)
-    for state, rows in (("waiting", waiting), ("dead", dead)):
-        for row in rows:
-            yield f"{state:8}{_described(row)}"
-    yield f"{len(waiting)} waiting, {len(dead)} dead"
+    counts = {"waiting": 0, "dead": 0}
+    with _reading(settings) as connection:
+        for state, rows in (("waiting", all_waiting(connection)), ("dead", all_dead(connection))):
+            for row in rows:
+                counts[state] += 1
+                yield f"{state:8}{_described(row)}"
+    yield ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def replay(settings: Settings, delivery_ids: Sequence[str], *, all_of_them: bool) -> str:
@@ -45,10 +47,10 @@ def replay(settings: Settings, delivery_ids: Sequence[str], *, all_of_them: bool
     Raises:
         CommandRefused: there are none, or one of them is not dead.
     """
-    _, dead = _read(settings)
-    known = [row.item.delivery_id for row in dead]
-    chosen = known if all_of_them else list(dict.fromkeys(delivery_ids))
-    unknown = [one for one in chosen if one not in set(known)]
+    with _reading(settings) as connection:
+        known = dict.fromkeys(row.delivery_id for row in all_dead(connection))
+    chosen = list(known) if all_of_them else list(dict.fromkeys(delivery_ids))
+    unknown = [one for one in chosen if one not in known]
     if unknown:
         raise CommandRefused(f"not dead: {', '.join(unknown)}; `webhooks list` shows what is")
     if not chosen:
@@ -74,7 +76,7 @@ async def send_sample(settings: Settings) -> tuple[str, bool]:
         sdkappid=settings.sdkappid,
         token=settings.webhook_token,
         secrets=settings.webhook_secret,
-        clock=clock,
+        now_s=lambda: int(time.time()),
         connections=1,
         answer_bytes=settings.limits["WEBHOOK_ANSWER_BYTES"],
     )
@@ -107,7 +109,9 @@ async def send_sample(settings: Settings) -> tuple[str, bool]:
     return f"HTTP {answer.status} after {took_ms:.0f} ms\n{body}", answer.status == 200
 
 
-def _read(settings: Settings) -> tuple[list[Outgoing], list[Outgoing]]:
+@contextmanager
+def _reading(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """The database as it is at one moment."""
     if "://" in settings.data:
         raise SettingsRefused("data must be a directory")
     path = Path(settings.data) / DATABASE_NAME
@@ -116,13 +120,12 @@ def _read(settings: Settings) -> tuple[list[Outgoing], list[Outgoing]]:
     try:
         with closing(connect_read_only(path)) as connection:
             connection.execute("BEGIN")
-            return all_waiting(connection), all_dead(connection)
+            yield connection
     except StoreRefused as error:
         raise CommandRefused(str(error)) from error
 
 
-def _described(row: Outgoing) -> str:
-    item = row.item
-    at = datetime.fromtimestamp(item.time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _described(row: Listed) -> str:
+    at = datetime.fromtimestamp(row.time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     tried = f"{row.attempts} attempts: {row.failure}" if row.failure else "not tried"
-    return f"{item.delivery_id}  {item.name}  {item.stream}  {at}  {tried}"
+    return f"{row.delivery_id}  {row.name}  {row.stream}  {at}  {tried}"

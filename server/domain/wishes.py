@@ -14,10 +14,13 @@ from server.domain.rules import Rulebook
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """``is_dropped``: answer as if it were done, and do nothing.
 
-    ``refused_user_ids`` are not to be brought in; the others are.
+    ``is_repeat``: it repeats a request about which the operator was asked; what he has made of
+    that is not known here, so nothing but its answer will do. ``refused_user_ids`` are not to be
+    brought in; the others are.
     """
 
     is_dropped: bool = False
+    is_repeat: bool = False
     refused_user_ids: frozenset[str] = frozenset()
 
 
@@ -35,8 +38,11 @@ def decide_as_wished(
     like that to one which is not stored: the next number belongs to another message.
 
     Raises:
-        Refused, MoreNeeded: as ``decide``.
+        Refused: as ``decide``; UNAVAILABLE for a repeat, which has an answer or is asked about.
+        MoreNeeded: as ``decide``.
     """
+    if wish.is_repeat:
+        raise Refused(ErrorCode.UNAVAILABLE, "what this repeats was not done; ask again")
     if wish.is_dropped:
         return Decision(result=decide(rulebook, state, command, actor, now_ms).result)
     if not wish.refused_user_ids or not isinstance(command, InviteMembers):

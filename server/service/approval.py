@@ -24,6 +24,7 @@ from server.service.ports import Clock, OutcomeUnknown, RequestKey, Store, Unava
 REFUSE: Final = 1
 DROP: Final = 2
 _PAGE: Final = 500
+_REPEAT: Final = Wish(is_repeat=True)
 
 
 class Opinion(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,7 @@ class Approval:
         if question.request is None:
             return await self._considered(question)
         if self._has_taken(question.request):
-            return Approved(question.command)
+            return Approved(question.command, _REPEAT)
         twin = self._asking.get(question.request)
         if twin is not None:
             if twin.digest != question.digest:
@@ -154,7 +155,7 @@ class Approval:
         assert asked is not None  # it concerns somebody
         try:
             if request is not None and await self._store.replay(request) is not None:
-                return Approved(command)
+                return Approved(command, _REPEAT)
             group = await self._group(command)
             if group is None and not isinstance(command, CreateGroup):
                 return Approved(command)  # there is no such group, which is for the rules to say

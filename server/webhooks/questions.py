@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType, field
+from msgspec import Meta, field
 
 from protocol.callbacks import NAME_OF, BeforeSendMsg, CallbackRequest, encode_request
 from protocol.dialect import body_of, platform_word
@@ -22,14 +22,17 @@ _INFO_CHARACTERS: Final = 300
 
 
 class _Body(msgspec.Struct, frozen=True):
-    """What an answer may say; other fields are not looked at."""
+    """What an answer may say; other fields are not looked at.
+
+    Null is as good as nothing: it is how many languages write a field that was not set.
+    """
 
     status: str = field(name="ActionStatus")
     code: Annotated[int, Meta(ge=0, le=2**31)] = field(name="ErrorCode")
-    info: str = field(name="ErrorInfo", default="")
-    msg_body: Any = field(name="MsgBody", default=UNSET)
-    custom_data: str | UnsetType = field(name="CloudCustomData", default=UNSET)
-    refused: list[str] = field(name="RefusedMembers_Account", default=[])
+    info: str | None = field(name="ErrorInfo", default=None)
+    msg_body: Any = field(name="MsgBody", default=None)
+    custom_data: str | None = field(name="CloudCustomData", default=None)
+    refused: list[str] | None = field(name="RefusedMembers_Account", default=None)
 
 
 class Questions:
@@ -122,14 +125,14 @@ def _opinion(body: _Body) -> Opinion:
             what the operator wants.
     """
     try:
-        msg_body = None if body.msg_body is UNSET else body_of(body.msg_body)
+        msg_body = None if body.msg_body is None else body_of(body.msg_body)
     except msgspec.ValidationError as error:
         log.warning("the webhook has rewritten a message into none: %s", error)
         raise Refused(ErrorCode.CALLBACK_FAILED) from error
     return Opinion(
         code=body.code,
-        info=body.info[:_INFO_CHARACTERS],
+        info=(body.info or "")[:_INFO_CHARACTERS],
         body=msg_body,
-        custom_data=None if body.custom_data is UNSET else body.custom_data,
-        refused_user_ids=body.refused,
+        custom_data=body.custom_data,
+        refused_user_ids=body.refused or (),
     )

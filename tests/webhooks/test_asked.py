@@ -3,14 +3,15 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.errors import ErrorCode, Refused
-from server.service.ports import Store
+from server.service.ports import RequestKey, Store
 from server.storage.memory import MemoryStore
 from server.webhooks.receiver import Answer
 from tests.kit.devices import ADMIN, Device, Gone, World, body, rulebook_with, world_on
-from tests.kit.fakes import NOON_MS, until
+from tests.kit.fakes import NOON_MS, HookedStore, until
 from tests.kit.receivers import DOWN, OK, ScriptedReceiver, says
 
 SEND = "Group.CallbackBeforeSendMsg"
@@ -164,6 +165,42 @@ class TestAnswers:
         assert alice.texts("g") == bob.texts("g") == ["y"]
         await world.deliver()
         assert len(receiver.told("AfterSendMsg")) == 1
+
+    async def test_null_is_as_good_as_nothing(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await group(world, receiver)
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("MsgBody", "CloudCustomData", "RefusedMembers_Account")
+        )
+        receiver.by_name = {
+            SEND: Answer(
+                200,
+                msgspec.json.encode(
+                    {"ActionStatus": "OK", "ErrorCode": 0, "ErrorInfo": None, **nothing}
+                ),
+            )
+        }
+        await alice.call("send_message", group_id="g", body=body("hi"), custom_data="c")
+        assert alice.texts("g") == ["hi"]
+        assert [event.data["custom_data"] for event in alice.events[-1:]] == ["c"]
+
+    async def test_the_word_is_about_the_request_and_the_rules_about_the_moment(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        """What was allowed is decided on the group as it is when the word has come."""
+        alice = await group(world, receiver, "bob")
+        bob, carol = await world.online("bob"), await world.online("carol")
+        receiver.by_name = {SEND: receiver.hold, JOIN: receiver.hold}
+        said = bob.send("send_message", group_id="g", body=body("late"))
+        joins = carol.send("join_group", group_id="g")
+        await until(lambda: len(receiver.held) == 2)
+        await alice.call("disband_group", group_id="g")
+        receiver.answer("late")
+        receiver.answer(JOIN)
+        for reply in (await said, await joins):
+            assert reply.error is not None
+            assert reply.error.name == "GROUP_NOT_FOUND"
 
     async def test_who_may_not_send_is_told_so_also_when_it_would_be_dropped(
         self, world: World, receiver: ScriptedReceiver
@@ -410,6 +447,46 @@ class TestExactlyOnce:
             assert (one.result, one.error) == (two.result, two.error)
             assert not receiver.held
         assert alice.texts("g") == ["hi"]
+
+    async def test_what_is_repeated_is_never_done_as_it_was_before_the_word(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """Found by reading: the repeat of a request that was rewritten and then refused was done
+        without a word, as it had been."""
+        hooked = HookedStore(store)
+        async with world_on(hooked.store, receiver=receiver) as world:
+            owner = await group(world, receiver, "bob")
+            bob, phone = await world.online("bob"), await world.online("bob", "d2")
+            receiver.by_name = {SEND: receiver.hold}
+            earlier = phone.send("send_message", group_id="g", body=body("earlier"))
+            first = bob.send("send_message", group_id="g", body=body("rude"), request_id="r1")
+            await until(lambda: len(receiver.held) == 2)
+            release = asyncio.Event()
+            hooked.before["commit"] = release.wait  # type: ignore[assignment]
+            muted = owner.send("update_group", group_id="g", mute_all=True)
+            await until(lambda: hooked.calls["commit"] == 2)
+            masked = [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "***"}}]
+            receiver.answer("rude", says(0, MsgBody=masked))
+            await until(lambda: world.executor.has_taken(RequestKey("bob", "r1")))
+            again = phone.send("send_message", group_id="g", body=body("rude"), request_id="r1")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            hooked.before.clear()
+            release.set()
+            refusal = (await first).error
+            assert refusal is not None
+            assert refusal.name == "MUTED"
+            await muted
+            await owner.call("update_group", group_id="g", mute_all=False)
+            receiver.answer("earlier")
+            assert (await earlier).error is None
+            late = (await again).error
+            assert bob.texts("g") == ["earlier"]
+            assert late is not None
+            assert late.retryable
+            receiver.by_name = {SEND: says(0, MsgBody=masked)}
+            await phone.call("send_message", group_id="g", body=body("rude"), request_id="r1")
+            assert bob.texts("g") == ["earlier", "***"]
 
     async def test_a_veto_is_not_remembered(self, world: World, receiver: ScriptedReceiver) -> None:
         alice = await group(world, receiver)
