@@ -34,6 +34,7 @@ from server.system import SystemClock, SystemTokens
 from server.transport.admin import AdminListener
 from server.transport.admission import Authenticator
 from server.transport.jwt_tokens import JwtVerifier, KeysRefused
+from server.webhooks.receiver import HttpReceiver
 from server.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
@@ -288,12 +289,23 @@ def _clock(heads: Heads) -> SystemClock:
 def _webhooks(settings: Settings, outbox: Outbox, clock: Clock) -> Webhooks | None:
     if not settings.webhook_url:
         return None
+    asked, told = (
+        HttpReceiver(
+            settings.webhook_url,
+            sdkappid=settings.sdkappid,
+            token=settings.webhook_token,
+            secrets=settings.webhook_secret,
+            # As for tokens: whoever checks the signature lives by the time of the world.
+            now_s=lambda: int(time.time()),
+            connections=settings.limits["WEBHOOK_CONNECTIONS"],
+            answer_bytes=settings.limits["WEBHOOK_ANSWER_BYTES"],
+        )
+        for _ in range(2)
+    )
     return Webhooks(
-        settings.webhook_url,
+        asked=asked,
+        told=told,
         wanted=settings.webhook_callbacks,
-        sdkappid=settings.sdkappid,
-        token=settings.webhook_token,
-        secrets=settings.webhook_secret,
         blocks_on_failure=settings.webhook_on_failure == "block",
         outbox=outbox,
         clock=clock,

@@ -1,9 +1,11 @@
 """The operator's own service as an address that takes requests: one HTTP POST each."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Final, Protocol
 
 import aiohttp
@@ -11,10 +13,11 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from server.service.ports import Clock
 from server.webhooks.signing import signature, token_sign
 
 _LOOKUPS_AT_ONCE: Final = 2
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout()
+"""The time is for all of it, the second try included."""
 
 
 class NoAnswer(Exception):
@@ -52,6 +55,9 @@ class Receiver(Protocol):
             NoAnswer: there was none within ``timeout_s``.
         """
 
+    async def close(self) -> None:
+        """Let go of what is held for it. It may be used again."""
+
 
 class HttpReceiver:
     """``Receiver`` at a URL.
@@ -64,6 +70,7 @@ class HttpReceiver:
         token: makes the original's ``Sign``; "" for none.
         connections: how many there are at most; who comes later waits within the own time.
         answer_bytes: a longer answer is not read.
+        now_s: Unix time as the world has it, by which receivers judge what is signed.
     """
 
     def __init__(
@@ -73,7 +80,7 @@ class HttpReceiver:
         sdkappid: int,
         token: str,
         secrets: Sequence[str],
-        clock: Clock,
+        now_s: Callable[[], int],
         connections: int,
         answer_bytes: int,
     ) -> None:
@@ -81,7 +88,7 @@ class HttpReceiver:
         self._sdkappid = sdkappid
         self._token = token
         self._secrets = secrets
-        self._clock = clock
+        self._now_s = now_s
         self._connections = connections
         self._answer_bytes = answer_bytes
         self._session: aiohttp.ClientSession | None = None
@@ -89,19 +96,31 @@ class HttpReceiver:
 
     async def post(self, call: Call, timeout_s: float) -> Answer:
         """See ``Receiver.post``."""
+        use = _Use()
         try:
-            async with self._open().post(
-                self._address(call),
-                data=call.body,
-                headers=self._headers(call),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-            ) as response:
-                return Answer(response.status, await self._body(response))
+            async with asyncio.timeout(timeout_s):
+                try:
+                    return await self._post(call, use)
+                except (aiohttp.ServerDisconnectedError, ConnectionError):
+                    if not use.is_reused:
+                        raise
+                    # It had lain idle, and was closed before this came.
+                    return await self._post(call, use)
         except TimeoutError as error:
             raise NoAnswer(f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(_reason(error)) from error
+
+    async def _post(self, call: Call, use: "_Use") -> Answer:
+        async with self._open().post(
+            self._address(call),
+            data=call.body,
+            headers=self._headers(call),
+            allow_redirects=False,
+            timeout=_NO_TIMEOUT,
+            trace_request_ctx=use,
+        ) as response:
+            return Answer(response.status, await self._body(response))
 
     async def close(self) -> None:
         """Let go of the connections. It may be used again, which opens others."""
@@ -115,11 +134,14 @@ class HttpReceiver:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._resolver = _Resolver()
+            traces = aiohttp.TraceConfig()
+            traces.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, resolver=self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
+                trace_configs=[traces],
             )
         return self._session
 
@@ -132,7 +154,7 @@ class HttpReceiver:
             "OptPlatform": call.platform or "Unknown",
         }
         if self._token:
-            now_s = self._clock.now_ms() // 1000
+            now_s = self._now_s()
             query["Sign"] = token_sign(self._token, now_s)
             query["RequestTime"] = str(now_s)
         return self._url.update_query(query)
@@ -147,8 +169,7 @@ class HttpReceiver:
             headers["Muster-Delivery-Id"] = call.delivery_id
             headers["Muster-Attempt"] = str(call.attempt)
         if self._secrets:
-            now_s = self._clock.now_ms() // 1000
-            headers["Muster-Signature"] = signature(self._secrets, now_s, call.body)
+            headers["Muster-Signature"] = signature(self._secrets, self._now_s(), call.body)
         return headers
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes | None:
@@ -172,30 +193,71 @@ def _reason(error: Exception) -> str:
     return f"{name}: {error}"[:200]
 
 
+class _Use:
+    """How a request came to its connection."""
+
+    is_reused = False
+
+
+async def _note_reuse(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: object
+) -> None:
+    use: _Use = context.trace_request_ctx
+    use.is_reused = True
+
+
 class _Resolver(AbstractResolver):
-    """Looks names up on few threads of its own: those of a dead name server keep nobody else."""
+    """Looks names up on few threads: those of a dead name server keep nobody else.
+
+    They are daemons, so that a lookup that hangs does not keep the process from ending.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, "muster-lookup")
+        self._free = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
+        await self._free.acquire()  # the thread gives it back, also when nobody waits any more
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-        )
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=int(address[1]),
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for kind, _type, protocol, _name, address in found
-        ]
+        answer: asyncio.Future[list[ResolveResult]] = loop.create_future()
+
+        def tell(found: list[ResolveResult] | None, error: OSError | UnicodeError | None) -> None:
+            self._free.release()
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(found or [])
+
+        def look_up() -> None:
+            found, failure = None, None
+            try:
+                found = _looked_up(host, port, family)
+            except (OSError, UnicodeError) as error:
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(tell, found, failure)
+
+        threading.Thread(target=look_up, name="muster-lookup", daemon=True).start()
+        return await answer
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Nothing is to be done: what is looked up is told to nobody."""
+
+
+def _looked_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    return [
+        ResolveResult(
+            hostname=host,
+            host=str(address[0]),
+            port=int(address[1]),
+            family=kind,
+            proto=protocol,
+            flags=socket.AI_NUMERICHOST,
+        )
+        for kind, _type, protocol, _name, address in socket.getaddrinfo(
+            host, port, family, socket.SOCK_STREAM
+        )
+    ]

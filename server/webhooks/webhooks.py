@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,24 +11,24 @@ from server.service.outbox import Outbox
 from server.service.ports import Clock, OutcomeUnknown, Unavailable
 from server.webhooks.deliveries import Deliveries
 from server.webhooks.questions import Questions
-from server.webhooks.receiver import HttpReceiver
+from server.webhooks.receiver import Receiver
 from server.webhooks.replays import wishes
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S: Final = 2.0
+_AT_ONCE: Final = 500
+"""How many dead items are revived in one transaction: everybody's changes wait for it."""
 
 
 class Webhooks:
     """What asks and what tells, each with connections of its own.
 
     Args:
-        url: of the operator's service.
+        asked, told: where to ask, and where to tell.
         wanted: names of callbacks; none for all that there are.
-        token: for the original's ``Sign``; "" for none.
-        secrets: that sign; none for no signature.
         blocks_on_failure: whether a change is refused that could not be asked about.
-        directory: where the command line leaves what is to be told again.
+        directory: where the command line leaves what is to be told again; None for nowhere.
 
     Attributes:
         wanted: the names in force.
@@ -36,34 +36,20 @@ class Webhooks:
 
     def __init__(
         self,
-        url: str,
         *,
+        asked: Receiver,
+        told: Receiver,
         wanted: Collection[str],
-        sdkappid: int,
-        token: str,
-        secrets: Sequence[str],
         blocks_on_failure: bool,
         outbox: Outbox,
         clock: Clock,
         limits: Mapping[str, int],
-        directory: Path,
+        directory: Path | None,
     ) -> None:
         self._outbox = outbox
         self._directory = directory
         self.wanted = frozenset(wanted) or OFFERED
-        self._receivers = [
-            HttpReceiver(
-                url,
-                sdkappid=sdkappid,
-                token=token,
-                secrets=secrets,
-                clock=clock,
-                connections=limits["WEBHOOK_CONNECTIONS"],
-                answer_bytes=limits["WEBHOOK_ANSWER_BYTES"],
-            )
-            for _ in range(2)
-        ]
-        asked, told = self._receivers
+        self._receivers = (asked, told)
         self.questions = Questions(
             asked, clock=clock, limits=limits, blocks_on_failure=blocks_on_failure
         )
@@ -76,12 +62,13 @@ class Webhooks:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        replaying = asyncio.ensure_future(self._replay())
+        work = [] if self._directory is None else [asyncio.ensure_future(self._replay())]
         try:
             await self.deliveries.run()
         finally:
-            replaying.cancel()
-            await asyncio.gather(replaying, return_exceptions=True)
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
             for receiver in self._receivers:
                 await receiver.close()
 
@@ -101,8 +88,12 @@ class Webhooks:
             OSError: a wish cannot be removed.
             Unavailable, OutcomeUnknown: from the store.
         """
+        if self._directory is None:
+            return
         for path, delivery_ids in list(wishes(self._directory)):
-            count = await self._outbox.revive(delivery_ids)
+            count = 0
+            for start in range(0, len(delivery_ids), _AT_ONCE):
+                count += await self._outbox.revive(delivery_ids[start : start + _AT_ONCE])
+                self.deliveries.committed()
             path.unlink()
             log.info("%d dead items are told again", count)
-            self.deliveries.committed()

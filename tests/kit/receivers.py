@@ -56,6 +56,9 @@ class ScriptedReceiver:
             return reaction
         return await reaction(call)
 
+    async def close(self) -> None:
+        """Nothing is held."""
+
     async def hold(self, call: Call) -> Answer:
         """A reaction: wait until the test answers."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

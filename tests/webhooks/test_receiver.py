@@ -1,13 +1,16 @@
 """One request over HTTP: what is sent, and what may come back."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,7 +18,6 @@ import pytest
 from server.webhooks.receiver import Answer, Call, HttpReceiver, NoAnswer
 from server.webhooks.signing import signature, token_sign
 from tests.kit.certificates import make_certificate
-from tests.kit.fakes import FakeClock
 from tests.kit.receivers import http_peer
 
 CALL = Call(
@@ -39,7 +41,7 @@ async def receiver_at(
         sdkappid=1400000000,
         token=token,
         secrets=secrets,
-        clock=FakeClock(1_669_872_112_999),
+        now_s=lambda: 1_669_872_112,
         connections=4,
         answer_bytes=ANSWER_BYTES,
     )
@@ -47,6 +49,31 @@ async def receiver_at(
         yield receiver
     finally:
         await receiver.close()
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(serve: Serve) -> AsyncIterator[str]:
+    """The URL of a peer that does this with each connection; all have ended afterwards."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError):  # the other side has gone
+                await serve(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.gather(*tasks)
 
 
 async def post(url: str, timeout_s: float = 5) -> Answer:
@@ -178,6 +205,58 @@ class TestNoAnswer:
                     await receiver.post(CALL, 5)
             assert "Sign" not in str(refused.value)
 
+    @pytest.mark.parametrize(
+        "piece", [b"X-A: b\r\n" * 1000, b"x" * 10_000, b"HTTP/1.1 100 Continue\r\n\r\n" * 1000]
+    )
+    async def test_a_head_without_an_end_is_no_answer(self, piece: bytes) -> None:
+        begin = b"" if piece.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n"
+        async with http_peer(begin + piece * 20) as peer:
+            with pytest.raises(NoAnswer):
+                await post(peer.url, timeout_s=0.2)
+
+    async def test_who_drips_is_given_up_in_time(self) -> None:
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+
+        async with serving(drip) as url:
+            with pytest.raises(NoAnswer, match=r"within 0\.1 s"):
+                await post(url, timeout_s=0.1)
+
+    @pytest.mark.parametrize("ends", [True, False])
+    async def test_a_connection_that_was_closed_while_it_lay_idle_is_replaced(
+        self, ends: bool
+    ) -> None:
+        """F: what came in just that moment was not answered: of a question, ``allow`` it was."""
+        connections = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            for _ in range(2):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.split(b"Content-Length: ")[1].split()[0]))
+                if (connections > 1 and not ends) or writer.is_closing():
+                    break
+                writer.write(OK)
+                if connections == 1:
+                    await reader.readuntil(b"\r\n\r\n")
+                    break
+
+        async with serving(serve) as url, receiver_at(url) as receiver:
+            assert await receiver.post(CALL, 5) == Answer(200, b"{}")
+            if ends:
+                assert await receiver.post(CALL, 5) == Answer(200, b"{}")
+            else:
+                with pytest.raises(NoAnswer, match="Disconnected"):
+                    await receiver.post(CALL, 5)
+            assert connections == 2, "once, and on a new one"
+
     async def test_nobody_listens(self) -> None:
         with closing(socket.socket()) as unused:
             unused.bind(("127.0.0.1", 0))
@@ -192,22 +271,26 @@ class TestNoAnswer:
     async def test_many_lookups_of_a_dead_name_server_keep_two_threads(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        loop = asyncio.get_running_loop()
-        release = asyncio.Event()
+        release = threading.Event()
         asked: list[str] = []
 
         def hang(host: str, *_: object) -> list[object]:
             asked.append(host)
-            asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+            release.wait(30)
             return []
 
         monkeypatch.setattr(socket, "getaddrinfo", hang)
         async with receiver_at("http://hook.example/") as receiver:
-            posts = [receiver.post(CALL, 0.05) for _ in range(10)]
-            results = await asyncio.gather(*posts, return_exceptions=True)
-            assert all(isinstance(result, NoAnswer) for result in results)
-            assert len(asked) <= 2
+            for _ in range(5):
+                posts = [receiver.post(CALL, 0.02) for _ in range(3)]
+                results = await asyncio.gather(*posts, return_exceptions=True)
+                assert all(isinstance(result, NoAnswer) for result in results)
+            threads = [one for one in threading.enumerate() if one.name == "muster-lookup"]
+            assert len(asked) == len(threads) <= 2
+            assert all(one.daemon for one in threads), "they do not keep the process from ending"
             release.set()
+            for thread in threads:
+                thread.join()
 
     async def test_a_certificate_that_nobody_vouches_for(self, tmp_path: Path) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

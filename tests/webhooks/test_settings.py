@@ -11,6 +11,7 @@ from server.webhooks.replays import ask_for_replay, wishes
 from server.webhooks.webhooks import Webhooks
 from tests.kit.devices import rulebook_with
 from tests.kit.fakes import FakeClock
+from tests.kit.receivers import ScriptedReceiver
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,9 @@ def test_the_settings_are_read() -> None:
 
 def webhooks_in(directory: Path, *wanted: str) -> Webhooks:
     return Webhooks(
-        "http://127.0.0.1:9/",
+        asked=ScriptedReceiver(),
+        told=ScriptedReceiver(),
         wanted=wanted,
-        sdkappid=1,
-        token="",
-        secrets=(),
         blocks_on_failure=False,
         outbox=MemoryStore(),
         clock=FakeClock(),
