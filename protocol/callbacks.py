@@ -43,10 +43,35 @@ class KeyValue(msgspec.Struct, frozen=True):
     value: str = field(name="Value")
 
 
+class Attribute(msgspec.Struct, frozen=True):
+    """An attribute of a group."""
+
+    key: str
+    value: str
+
+
 class MsgSeq(msgspec.Struct, frozen=True):
     """A message's number in the group's log."""
 
     seq: int = field(name="MsgSeq")
+
+
+class AboutGroup(CallbackRequest, frozen=True, kw_only=True):
+    """A request about one group."""
+
+    group_id: str = field(name="GroupId")
+
+
+class AboutType(AboutGroup, frozen=True, kw_only=True):
+    """A request that says which type the group has."""
+
+    type: str = field(name="Type")
+
+
+class ByOperator(AboutType, frozen=True, kw_only=True):
+    """A request that says whose account did it."""
+
+    operator_id: str = field(name="Operator_Account")
 
 
 class BeforeCreateGroup(CallbackRequest, frozen=True, kw_only=True):
@@ -60,62 +85,45 @@ class BeforeCreateGroup(CallbackRequest, frozen=True, kw_only=True):
     members: list[Account] = field(name="MemberList")
 
 
-class AfterCreateGroup(CallbackRequest, frozen=True, kw_only=True):
+class AfterCreateGroup(ByOperator, frozen=True, kw_only=True):
     """``MemberList`` are those who were added, without the owner."""
 
-    group_id: str = field(name="GroupId")
-    operator_id: str = field(name="Operator_Account")
     owner_id: str = field(name="Owner_Account")
-    type: str = field(name="Type")
     name: str = field(name="Name")
     members: list[Account] = field(name="MemberList")
     custom: list[KeyValue] = field(name="UserDefinedDataList")
 
 
-class BeforeApplyJoinGroup(CallbackRequest, frozen=True, kw_only=True):
+class BeforeApplyJoinGroup(AboutType, frozen=True, kw_only=True):
     """Somebody asks to be in a group."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
     requestor_id: str = field(name="Requestor_Account")
 
 
-class BeforeInviteJoinGroup(CallbackRequest, frozen=True, kw_only=True):
+class BeforeInviteJoinGroup(ByOperator, frozen=True, kw_only=True):
     """Somebody brings others in."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
-    operator_id: str = field(name="Operator_Account")
     users: list[Account] = field(name="DestinationMembers")
 
 
-class AfterNewMemberJoin(CallbackRequest, frozen=True, kw_only=True):
+class AfterNewMemberJoin(ByOperator, frozen=True, kw_only=True):
     """``JoinType`` is Apply or Invited."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
     join_type: str = field(name="JoinType")
-    operator_id: str = field(name="Operator_Account")
     members: list[Account] = field(name="NewMemberList")
 
 
-class AfterMemberExit(CallbackRequest, frozen=True, kw_only=True):
+class AfterMemberExit(ByOperator, frozen=True, kw_only=True):
     """``ExitType`` is Kicked or Quit."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
     exit_type: str = field(name="ExitType")
-    operator_id: str = field(name="Operator_Account")
     members: list[Account] = field(name="ExitMemberList")
 
 
-class BeforeSendMsg(CallbackRequest, frozen=True, kw_only=True):
+class BeforeSendMsg(ByOperator, frozen=True, kw_only=True):
     """``Random`` is the caller's, or made of the request's id: the same in all three callbacks."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
     from_id: str = field(name="From_Account")
-    operator_id: str = field(name="Operator_Account")
     random: int = field(name="Random")
     online_only: int = field(name="OnlineOnlyFlag")
     body: list[dict[str, Any]] = field(name="MsgBody")
@@ -136,60 +144,72 @@ class SendMsgException(BeforeSendMsg, frozen=True, kw_only=True):
     error_info: str = field(name="ErrorInfo")
 
 
-class AfterRecallMsg(CallbackRequest, frozen=True, kw_only=True):
+class AfterRecallMsg(ByOperator, frozen=True, kw_only=True):
     """A message was taken back."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
-    operator_id: str = field(name="Operator_Account")
     messages: list[MsgSeq] = field(name="MsgSeqList")
 
 
-class AfterGroupFull(CallbackRequest, frozen=True, kw_only=True):
+class AfterGroupFull(AboutGroup, frozen=True, kw_only=True):
     """A group has reached its member limit."""
 
-    group_id: str = field(name="GroupId")
 
-
-class AfterGroupDestroyed(CallbackRequest, frozen=True, kw_only=True):
+class AfterGroupDestroyed(AboutType, frozen=True, kw_only=True):
     """``MemberList`` are the members at the end; a Community has none."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
     owner_id: str = field(name="Owner_Account")
     name: str = field(name="Name")
     members: list[Account] | UnsetType = field(name="MemberList", default=UNSET)
 
 
-class AfterGroupInfoChanged(CallbackRequest, frozen=True, kw_only=True):
+class AfterGroupInfoChanged(ByOperator, frozen=True, kw_only=True):
     """Those of the four fields that changed, with their new values."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
-    operator_id: str = field(name="Operator_Account")
     name: str | UnsetType = field(name="Name", default=UNSET)
     introduction: str | UnsetType = field(name="Introduction", default=UNSET)
     notification: str | UnsetType = field(name="Notification", default=UNSET)
     face_url: str | UnsetType = field(name="FaceUrl", default=UNSET)
 
 
-class AfterChangeGroupOwner(CallbackRequest, frozen=True, kw_only=True):
+class AfterGroupAttrChanged(ByOperator, frozen=True, kw_only=True):
+    """What became of a group's attributes (document 60394 of the original).
+
+    ``OptionType`` is ``modify`` with those that changed, ``set`` with all that there are now,
+    ``clear`` with none, or ``delete`` with those that are gone, whose values are "".
+    """
+
+    option: str = field(name="OptionType")
+    attributes: list[Attribute] = field(name="GroupAttr")
+
+
+class AfterMemberFieldChanged(ByOperator, frozen=True, kw_only=True):
+    """What changed of a member (document 60393 of the original); ``Role`` is Admin or Member."""
+
+    user_id: str = field(name="Member_Account")
+    role: str | UnsetType = field(name="Role", default=UNSET)
+    name_card: str | UnsetType = field(name="NameCard", default=UNSET)
+
+
+class AfterChangeGroupOwner(ByOperator, frozen=True, kw_only=True):
     """``OldOwner_Account`` is "" for a group that had no owner."""
 
-    group_id: str = field(name="GroupId")
-    type: str = field(name="Type")
-    operator_id: str = field(name="Operator_Account")
     old_owner_id: str = field(name="OldOwner_Account")
     new_owner_id: str = field(name="NewOwner_Account")
 
 
-class OnMemberStateChange(CallbackRequest, frozen=True, kw_only=True):
+class OnMemberStateChange(AboutGroup, frozen=True, kw_only=True):
     """``EventType`` Online by ``EventCause`` Join; Offline by Quit or HeartbeatInterrupt."""
 
-    group_id: str = field(name="GroupId")
     event_type: str = field(name="EventType")
     event_cause: str = field(name="EventCause")
     members: list[Account] = field(name="MemberList")
+
+
+class OnDailyGroupQuotaAlarm(CallbackRequest, frozen=True, kw_only=True):
+    """How many of the groups that may be made on one day are made (document 57455)."""
+
+    used: int = field(name="QuotaUsed")
+    quota: int = field(name="Quota")
 
 
 class StateInfo(msgspec.Struct, frozen=True):
@@ -224,7 +244,6 @@ class CallbackSpec(msgspec.Struct, frozen=True):
 _B: Final = CallbackKind.BEFORE
 _A: Final = CallbackKind.AFTER
 _P: Final = CallbackKind.PASSING
-_NO_FIELDS: Final = "the original names it without its fields"
 _NO_TOPICS: Final = "there are no topics"
 
 CALLBACKS: Final[Mapping[str, CallbackSpec]] = {
@@ -265,10 +284,22 @@ CALLBACKS: Final[Mapping[str, CallbackSpec]] = {
         _A,
         OnMemberStateChange,
     ),
-    "Group.CallbackAfterMemberFieldChanged": CallbackSpec(_NO_FIELDS),
-    "Group.CallbackAfterGroupAttrChanged": CallbackSpec(_NO_FIELDS),
-    "Group.CallbackAfterReadReceipt": CallbackSpec("there are no read receipts"),
-    "Group.CallbackOnDailyGroupQuotaAlarm": CallbackSpec(_NO_FIELDS),
+    "Group.CallbackAfterMemberFieldChanged": CallbackSpec(
+        "a member became admin, is one no more, or has another name card",
+        _A,
+        AfterMemberFieldChanged,
+    ),
+    "Group.CallbackAfterGroupAttrChanged": CallbackSpec(
+        "attributes of a group changed", _A, AfterGroupAttrChanged
+    ),
+    "Group.CallbackAfterReadReceipt": CallbackSpec(
+        "there are no read receipts: who has read a message is told to nobody"
+    ),
+    "Group.CallbackOnDailyGroupQuotaAlarm": CallbackSpec(
+        "a group was made, and more than 70 % of GROUPS_PER_DAY are used",
+        _A,
+        OnDailyGroupQuotaAlarm,
+    ),
     "Group.CallbackBeforeCreateTopic": CallbackSpec(_NO_TOPICS),
     "Group.CallbackAfterCreateTopic": CallbackSpec(_NO_TOPICS),
     "Group.CallbackAfterTopicDestroyed": CallbackSpec(_NO_TOPICS),

@@ -5,18 +5,26 @@ directions are one table.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from protocol.messages import Element
-from protocol.vocabulary import TYPE_ALIASES, GroupType
+from protocol.vocabulary import TYPE_ALIASES, GroupType, Role
 
 TYPE_WORDS: Final[Mapping[GroupType, str]] = {
     **{group_type: str(group_type) for group_type in GroupType},
     **{group_type: word for word, group_type in TYPE_ALIASES.items()},
 }
 """How the original's servers write each type; ``GroupType`` reads both spellings."""
+
+RoleWord = Literal["Owner", "Admin", "Member"]
+
+ROLE_WORDS: Final[Mapping[Role, RoleWord]] = {
+    Role.OWNER: "Owner",
+    Role.ADMIN: "Admin",
+    Role.MEMBER: "Member",
+}
 
 
 REST_PLATFORM: Final = "RESTAPI"

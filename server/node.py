@@ -71,7 +71,9 @@ class Node:
         self._work: list[asyncio.Task[None]] = []
         announcements = None
         if webhooks is not None:
-            announcements = Announcements(webhooks.wanted, tokens, webhooks.deliveries)
+            announcements = Announcements(
+                webhooks.wanted, tokens, webhooks.deliveries, rulebook.limits["GROUPS_PER_DAY"]
+            )
             announce_devices(self.hub, announcements, clock)
         self.executor = Executor(
             store=store,

@@ -15,20 +15,38 @@ from protocol.callbacks import Account, CallbackRequest, KeyValue
 from protocol.commands import (
     ChangingCommand,
     CreateGroup,
+    DeleteAttributes,
     InviteMembers,
     JoinGroup,
     RecallMessage,
     SendMessage,
     UpdateGroup,
+    UpdateMember,
 )
-from protocol.dialect import TYPE_WORDS, msg_body
+from protocol.dialect import ROLE_WORDS, TYPE_WORDS, msg_body
 from protocol.errors import Refused
 from protocol.results import CreateGroupResult, MemberResultKind
 from protocol.vocabulary import GroupType, Notice, Tip
-from server.domain.jobs import FoundGroup
-from server.domain.model import Actor, Decision, Entry, Group, GroupKey, Origin, Slice
+from server.domain.jobs import FoundGroup, ReplaceAttributes
+from server.domain.model import (
+    Actor,
+    Attributes,
+    AttributesKey,
+    Decision,
+    Entry,
+    Group,
+    GroupKey,
+    Member,
+    MemberKey,
+    Origin,
+    Slice,
+    groups_of_day_counter,
+)
 
 _MS_PER_S: Final = 1000
+_ALARMING_PART: Final = 0.7
+"""Of the groups that may be made on one day (document 57455 of the original)."""
+
 _FOUR_FIELDS: Final = ("name", "introduction", "notification", "face_url")
 _BY_APPLYING: Final = frozenset({Tip.MEMBER_JOINED, Notice.JOINED, Notice.JOIN_APPROVED})
 _KICKED: Final = frozenset({Tip.MEMBER_KICKED, Notice.KICKED})
@@ -38,11 +56,12 @@ Told = tuple[str, CallbackRequest]
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """One command that is decided, and the groups that it found, by their IDs."""
+    """One command that is decided, what was looked at, and the groups found by their IDs."""
 
     command: Any
     actor: Actor
     origin: Origin
+    before: Slice
     groups: Mapping[str, Group]
     decision: Decision
     now_ms: int
@@ -60,7 +79,7 @@ class Happening(msgspec.Struct, frozen=True):
         """What ``decide`` was given, and what it gave."""
         slices = [before, *(case.state for case in before.cases.values())]
         groups = {state.group.group_id: state.group for state in slices if state.group is not None}
-        return cls(command, actor, origin, groups, decision, now_ms)
+        return cls(command, actor, origin, before, groups, decision, now_ms)
 
     @property
     def group(self) -> Group | None:
@@ -68,119 +87,152 @@ class Happening(msgspec.Struct, frozen=True):
         return self.groups.get(getattr(self.command, "group_id", None) or "")
 
     @property
-    def event_time(self) -> str:
-        """As every request has it."""
-        return str(self.now_ms)
+    def group_after(self) -> Group | None:
+        """The same as the decision puts it; None where it puts none."""
+        row = None if self.group is None else self.decision.puts.get(GroupKey(self.group.group_id))
+        return row if isinstance(row, Group) else None
 
     @property
     def operator_id(self) -> str:
         """Who did it: the account that asked, also when it acts for somebody else."""
         return self.origin.caller_id or self.actor.user_id
 
+    def about(self, group: Group, kind: type[CallbackRequest], **fields: object) -> Told:
+        """A request about ``group``: what such requests have in common, and these fields."""
+        common = {
+            "event_time": str(self.now_ms),
+            "group_id": group.group_id,
+            "type": TYPE_WORDS[group.type],
+            "operator_id": self.operator_id,
+        }
+        values: dict[str, Any] = {
+            name: common[name] for name in kind.__struct_fields__ if name in common
+        }
+        values.update(fields)
+        return group.group_id, kind(**values)
+
 
 # Told after a change.
 
 
-def told(happening: Happening) -> list[Told]:
-    """Everything that there is to tell of it, in the order in which it happened."""
-    requests = [
+def told(happening: Happening, groups_per_day: int = 0) -> list[Told]:
+    """Everything that there is to tell of it, in the order in which it happened.
+
+    ``groups_per_day`` is how many groups may be made on one day, 0 for any number.
+    """
+    return [
         *_created(happening),
-        *_joined(happening),
+        *_quota(happening, groups_per_day),
+        *_moved(happening, _COMING),
         *_filled(happening),
         *_edited(happening),
+        *_attributes(happening),
+        *_member(happening),
         *_handed_over(happening),
         *_said(happening),
         *_recalled(happening),
-        *_left(happening),
+        *_moved(happening, _GOING),
         *_destroyed(happening),
     ]
-    return list(requests)
 
 
 def _created(happening: Happening) -> Iterator[Told]:
     result = happening.decision.result
     if not isinstance(happening.command, CreateGroup) or not isinstance(result, CreateGroupResult):
         return
-    group = result.group
+    group = happening.decision.puts[GroupKey(result.group.group_id)]
+    assert isinstance(group, Group)  # it is made by this
     added = [one.user_id for one in result.members if one.result is MemberResultKind.ADDED]
-    yield (
-        group.group_id,
-        callbacks.AfterCreateGroup(
-            event_time=happening.event_time,
-            group_id=group.group_id,
-            operator_id=happening.operator_id,
-            owner_id=group.owner_id,
-            type=TYPE_WORDS[group.type],
-            name=group.name,
-            members=accounts(added),
-            custom=[KeyValue(key, value) for key, value in group.custom.items()],
-        ),
+    yield happening.about(
+        group,
+        callbacks.AfterCreateGroup,
+        owner_id=group.owner_id,
+        name=group.name,
+        members=accounts(added),
+        custom=[KeyValue(key, value) for key, value in group.custom.items()],
     )
 
 
-def _joined(happening: Happening) -> Iterator[Told]:
+def _quota(happening: Happening, groups_per_day: int) -> Iterator[Told]:
+    result = happening.decision.result
+    if not isinstance(result, CreateGroupResult) or not groups_per_day:
+        return
+    day = groups_of_day_counter(happening.now_ms)
+    made = happening.decision.counts.get(day, 0)
+    used = happening.before.groups_today + made
+    if made and used > groups_per_day * _ALARMING_PART:
+        alarm = callbacks.OnDailyGroupQuotaAlarm(
+            event_time=str(happening.now_ms), used=used, quota=groups_per_day
+        )
+        yield (result.group.group_id, alarm)
+
+
+class _Direction(msgspec.Struct, frozen=True):
+    """How memberships begin or end: what is told, under which names."""
+
+    users_of: Callable[[Entry], Sequence[str]]
+    request: type[CallbackRequest]
+    how_field: str
+    how_of: Callable[[Happening, Entry], tuple[str, str]]
+    """The value of ``how_field``, and who did it."""
+    state: str
+    cause_of: Callable[[Happening], str]
+
+
+def _how_joined(happening: Happening, entry: Entry) -> tuple[str, str]:
+    if entry.event in _BY_APPLYING:
+        return "Apply", happening.operator_id
+    return "Invited", _doer(happening, entry)
+
+
+def _how_left(happening: Happening, entry: Entry) -> tuple[str, str]:
+    return "Kicked" if entry.event in _KICKED else "Quit", _doer(happening, entry)
+
+
+_COMING: Final = _Direction(
+    users_of=lambda entry: entry.joined,
+    request=callbacks.AfterNewMemberJoin,
+    how_field="join_type",
+    how_of=_how_joined,
+    state="Online",
+    cause_of=lambda _happening: "Join",
+)
+_GOING: Final = _Direction(
+    users_of=lambda entry: entry.left,
+    request=callbacks.AfterMemberExit,
+    how_field="exit_type",
+    how_of=_how_left,
+    state="Offline",
+    # Only a lost connection lets somebody quit without asking for it.
+    cause_of=lambda happening: "Quit" if happening.origin.caller_id else "HeartbeatInterrupt",
+)
+
+
+def _moved(happening: Happening, direction: _Direction) -> Iterator[Told]:
+    """Who came, or who went; but for those a group was made with."""
     if isinstance(happening.command, CreateGroup):
         return
     for entry in happening.decision.entries:
-        if not entry.joined:
-            continue
+        user_ids = direction.users_of(entry)
         group = _group_of(happening, entry.group_id)
-        if group is None:
+        if not user_ids or group is None:
             continue
-        applied = entry.event in _BY_APPLYING
-        yield (
-            group.group_id,
-            callbacks.AfterNewMemberJoin(
-                event_time=happening.event_time,
-                group_id=group.group_id,
-                type=TYPE_WORDS[group.type],
-                join_type="Apply" if applied else "Invited",
-                operator_id=happening.operator_id if applied else _doer(happening, entry),
-                members=accounts(entry.joined),
-            ),
-        )
-        if group.type is GroupType.AVCHATROOM:
-            yield _state(happening, group, "Online", "Join", entry.joined)
-
-
-def _left(happening: Happening) -> Iterator[Told]:
-    for entry in happening.decision.entries:
-        if not entry.left:
-            continue
-        group = _group_of(happening, entry.group_id)
-        if group is None:
-            continue
-        kicked = entry.event in _KICKED
-        yield (
-            group.group_id,
-            callbacks.AfterMemberExit(
-                event_time=happening.event_time,
-                group_id=group.group_id,
-                type=TYPE_WORDS[group.type],
-                exit_type="Kicked" if kicked else "Quit",
-                operator_id=_doer(happening, entry),
-                members=accounts(entry.left),
-            ),
-        )
-        if group.type is GroupType.AVCHATROOM:
-            # Only a lost connection lets somebody quit without asking for it.
-            cause = "Quit" if happening.origin.caller_id else "HeartbeatInterrupt"
-            yield _state(happening, group, "Offline", cause, entry.left)
-
-
-def _state(
-    happening: Happening, group: Group, event_type: str, cause: str, user_ids: Sequence[str]
-) -> Told:
-    return (
-        group.group_id,
-        callbacks.OnMemberStateChange(
-            event_time=happening.event_time,
-            group_id=group.group_id,
-            event_type=event_type,
-            event_cause=cause,
+        how, operator_id = direction.how_of(happening, entry)
+        yield happening.about(
+            group,
+            direction.request,
             members=accounts(user_ids),
-        ),
-    )
+            operator_id=operator_id,
+            **{direction.how_field: how},
+        )
+        if group.type is GroupType.AVCHATROOM:
+            yield happening.about(
+                group,
+                callbacks.OnMemberStateChange,
+                event_type=direction.state,
+                event_cause=direction.cause_of(happening),
+                members=accounts(user_ids),
+            )
 
 
 def _filled(happening: Happening) -> Iterator[Told]:
@@ -190,18 +242,12 @@ def _filled(happening: Happening) -> Iterator[Told]:
         before = happening.groups.get(key.group_id)
         has_grown = row.member_count > (0 if before is None else before.member_count)
         if has_grown and 0 < row.max_member_count <= row.member_count:
-            yield (
-                key.group_id,
-                callbacks.AfterGroupFull(event_time=happening.event_time, group_id=key.group_id),
-            )
+            yield happening.about(row, callbacks.AfterGroupFull)
 
 
 def _edited(happening: Happening) -> Iterator[Told]:
-    before = happening.group
-    if not isinstance(happening.command, UpdateGroup) or before is None:
-        return
-    after = happening.decision.puts.get(GroupKey(before.group_id))
-    if not isinstance(after, Group):
+    before, after = happening.group, happening.group_after
+    if not isinstance(happening.command, UpdateGroup) or before is None or after is None:
         return
     changed = {
         name: getattr(after, name)
@@ -209,36 +255,56 @@ def _edited(happening: Happening) -> Iterator[Told]:
         if getattr(after, name) != getattr(before, name)
     }
     if changed:
-        yield (
-            after.group_id,
-            callbacks.AfterGroupInfoChanged(
-                event_time=happening.event_time,
-                group_id=after.group_id,
-                type=TYPE_WORDS[after.type],
-                operator_id=happening.operator_id,
-                **changed,
-            ),
-        )
+        yield happening.about(after, callbacks.AfterGroupInfoChanged, **changed)
+
+
+def _attributes(happening: Happening) -> Iterator[Told]:
+    group = happening.group
+    if group is None:
+        return
+    row = happening.decision.puts.get(AttributesKey(group.group_id))
+    if not isinstance(row, Attributes):
+        return
+    after = row.values
+    before = {} if happening.before.attributes is None else happening.before.attributes.values
+    match happening.command:
+        case DeleteAttributes():
+            option, told_of = "delete", {key: "" for key in before if key not in after}
+        case ReplaceAttributes():
+            option, told_of = "set" if after else "clear", after
+        case _:
+            changed = {key: value for key, value in after.items() if before.get(key) != value}
+            option, told_of = "modify", changed
+    attributes = [callbacks.Attribute(key, value) for key, value in told_of.items()]
+    kind = callbacks.AfterGroupAttrChanged
+    yield happening.about(group, kind, option=option, attributes=attributes)
+
+
+def _member(happening: Happening) -> Iterator[Told]:
+    command, group = happening.command, happening.group
+    if not isinstance(command, UpdateMember) or group is None:
+        return
+    before = happening.before.members.get(command.user_id)
+    after = happening.decision.puts.get(MemberKey(group.group_id, command.user_id))
+    if before is None or not isinstance(after, Member):
+        return
+    changed: dict[str, str] = {}
+    if after.role is not before.role:
+        changed["role"] = ROLE_WORDS[after.role]
+    if after.name_card != before.name_card:
+        changed["name_card"] = after.name_card
+    if changed:
+        kind = callbacks.AfterMemberFieldChanged
+        yield happening.about(group, kind, user_id=command.user_id, **changed)
 
 
 def _handed_over(happening: Happening) -> Iterator[Told]:
-    before = happening.group
-    if before is None:
+    before, after = happening.group, happening.group_after
+    if before is None or after is None or after.owner_id in ("", before.owner_id):
         return
-    after = happening.decision.puts.get(GroupKey(before.group_id))
-    if not isinstance(after, Group) or after.owner_id in ("", before.owner_id):
-        return
-    yield (
-        after.group_id,
-        callbacks.AfterChangeGroupOwner(
-            event_time=happening.event_time,
-            group_id=after.group_id,
-            type=TYPE_WORDS[after.type],
-            operator_id=happening.operator_id,
-            old_owner_id=before.owner_id,
-            new_owner_id=after.owner_id,
-        ),
-    )
+    kind = callbacks.AfterChangeGroupOwner
+    owners = {"old_owner_id": before.owner_id, "new_owner_id": after.owner_id}
+    yield happening.about(after, kind, **owners)
 
 
 def _said(happening: Happening) -> Iterator[Told]:
@@ -251,35 +317,16 @@ def _said(happening: Happening) -> Iterator[Told]:
 
 
 def _recalled(happening: Happening) -> Iterator[Told]:
-    command, group = happening.command, happening.group
-    if not isinstance(command, RecallMessage) or group is None:
-        return
-    yield (
-        group.group_id,
-        callbacks.AfterRecallMsg(
-            event_time=happening.event_time,
-            group_id=group.group_id,
-            type=TYPE_WORDS[group.type],
-            operator_id=happening.operator_id,
-            messages=[callbacks.MsgSeq(one.seq) for one in happening.decision.redactions],
-        ),
-    )
+    if isinstance(happening.command, RecallMessage) and happening.group is not None:
+        messages = [callbacks.MsgSeq(one.seq) for one in happening.decision.redactions]
+        yield happening.about(happening.group, callbacks.AfterRecallMsg, messages=messages)
 
 
 def _destroyed(happening: Happening) -> Iterator[Told]:
     group = happening.group
-    if group is None or not any(entry.closes for entry in happening.decision.entries):
-        return
-    yield (
-        group.group_id,
-        callbacks.AfterGroupDestroyed(
-            event_time=happening.event_time,
-            group_id=group.group_id,
-            type=TYPE_WORDS[group.type],
-            owner_id=group.owner_id,
-            name=group.name,
-        ),
-    )
+    if group is not None and any(entry.closes for entry in happening.decision.entries):
+        kind = callbacks.AfterGroupDestroyed
+        yield happening.about(group, kind, owner_id=group.owner_id, name=group.name)
 
 
 def lists_members(request: CallbackRequest, group_type: GroupType) -> bool:

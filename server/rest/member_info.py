@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from protocol.dialect import ROLE_WORDS
 from server.rest.shapes import Account, AppData, Body, app_data, seconds, until_seconds, wanted
-from server.rest.words import ROLE_WORDS
 from server.service.ports import MemberState
 
 

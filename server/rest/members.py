@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.commands import UpdateMember
+from protocol.dialect import ROLE_WORDS, RoleWord
 from protocol.results import MemberResultKind
 from protocol.vocabulary import ReceiveOption, Role
 from server.domain.jobs import AddMembers, ExpelMembers, MuteMembers
@@ -24,7 +25,7 @@ from server.rest.shapes import (
     changes_of,
     first_given,
 )
-from server.rest.words import ROLE_WORDS, ROLES, RoleWord
+from server.rest.words import ROLES
 
 
 class MemberName(Body, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.commands import GetGroups
+from protocol.dialect import ROLE_WORDS
 from protocol.results import GroupProfile
 from protocol.vocabulary import GroupType, Role
 from server.rest.member_info import Member, member_of
@@ -25,7 +26,7 @@ from server.rest.shapes import (
     until_seconds,
     wanted,
 )
-from server.rest.words import ROLE_WORDS, type_of, type_word
+from server.rest.words import type_of, type_word
 from server.service.ports import JoinedRow
 
 

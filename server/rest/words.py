@@ -1,19 +1,12 @@
 """Types, roles and message numbers as the original writes them, both ways."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
-from protocol.dialect import TYPE_WORDS
+from protocol.dialect import ROLE_WORDS, TYPE_WORDS
 from protocol.vocabulary import GroupType, MessagePriority, Role
 from server.rest.codes import CallCode, CallRefused
 
-RoleWord = Literal["Owner", "Admin", "Member"]
-
-ROLE_WORDS: Final[Mapping[Role, RoleWord]] = {
-    Role.OWNER: "Owner",
-    Role.ADMIN: "Admin",
-    Role.MEMBER: "Member",
-}
 ROLES: Final[Mapping[str, Role]] = {word: role for role, word in ROLE_WORDS.items()}
 
 PRIORITY_NUMBERS: Final[Mapping[MessagePriority, int]] = {

@@ -29,12 +29,16 @@ class Announcements:
     Args:
         wanted: names of callbacks.
         outlet: told when there is something.
+        groups_per_day: how many groups may be made on one day, 0 for any number.
     """
 
-    def __init__(self, wanted: Collection[str], tokens: Tokens, outlet: Outlet) -> None:
+    def __init__(
+        self, wanted: Collection[str], tokens: Tokens, outlet: Outlet, groups_per_day: int
+    ) -> None:
         self._wanted = frozenset(wanted)
         self._tokens = tokens
         self._outlet = outlet
+        self._groups_per_day = groups_per_day
 
     def items(
         self,
@@ -51,7 +55,7 @@ class Announcements:
         happening = Happening.of(command, actor, origin, before, decision, now_ms)
         found = [
             (group_id, request)
-            for group_id, request in told(happening)
+            for group_id, request in told(happening, self._groups_per_day)
             if callbacks.NAME_OF[type(request)] in self._wanted
         ]
         if not found:

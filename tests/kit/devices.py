@@ -86,7 +86,9 @@ class World:
         self.deliveries = None if receiver is None else self._deliveries(receiver)
         announcements = None
         if self.deliveries is not None:
-            announcements = Announcements(callbacks, self.tokens, self.deliveries)
+            announcements = Announcements(
+                callbacks, self.tokens, self.deliveries, rulebook.limits["GROUPS_PER_DAY"]
+            )
             announce_devices(self.hub, announcements, self.clock)
         self.executor = Executor(
             store=store,

@@ -11,28 +11,19 @@ from server.service.ports import RequestKey, Store
 from server.storage.memory import MemoryStore
 from server.webhooks.receiver import Answer
 from tests.kit.devices import ADMIN, Device, Gone, World, body, rulebook_with, world_on
-from tests.kit.fakes import NOON_MS, HookedStore, until
+from tests.kit.fakes import HookedStore, until
 from tests.kit.receivers import DOWN, OK, ScriptedReceiver, says
+from tests.webhooks.expected import account, group_callback, group_of, text_message
 
 SEND = "Group.CallbackBeforeSendMsg"
 INVITE = "Group.CallbackBeforeInviteJoinGroup"
 JOIN = "Group.CallbackBeforeApplyJoinGroup"
 CREATE = "Group.CallbackBeforeCreateGroup"
-NOW = str(NOON_MS)
-
-
-async def group(world: World, receiver: ScriptedReceiver, *members: str) -> Device:
-    """Alice's Public group g with its members; nothing was asked of it any more."""
-    alice = await world.online("alice")
-    initial = [{"user_id": user_id} for user_id in members]
-    await alice.call("create_group", type="Public", name="-", group_id="g", members=initial)
-    receiver.calls.clear()
-    return alice
 
 
 class TestFields:
     async def test_before_a_group_is_made(self, world: World, receiver: ScriptedReceiver) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         params: dict[str, Any] = {
             "type": "Public",
             "name": "Crew",
@@ -41,67 +32,56 @@ class TestFields:
         await alice.call("create_group", **params)
         (call,) = receiver.calls
         assert receiver.bodies == [
-            {
-                "CallbackCommand": CREATE,
-                "EventTime": NOW,
-                "Operator_Account": "alice",
-                "Owner_Account": "alice",
-                "Type": "Public",
-                "Name": "Crew",
-                "CreateGroupNum": 1,
-                "MemberList": [{"Member_Account": "bob"}],
-            }
+            group_callback(
+                "BeforeCreateGroup",
+                Operator_Account="alice",
+                Owner_Account="alice",
+                Type="Public",
+                Name="Crew",
+                CreateGroupNum=1,
+                MemberList=account("bob"),
+            )
         ]
         assert (call.platform, call.address) == ("Unknown", "192.0.2.1")
 
     async def test_before_somebody_joins(self, world: World, receiver: ScriptedReceiver) -> None:
-        await group(world, receiver)
+        await group_of(world, receiver)
         bob = world.connect("bob", platform="ios")
         await bob.call("join_group", group_id="g")
         assert receiver.bodies == [
-            {
-                "CallbackCommand": JOIN,
-                "EventTime": NOW,
-                "GroupId": "g",
-                "Type": "Public",
-                "Requestor_Account": "bob",
-            }
+            group_callback(
+                "BeforeApplyJoinGroup", GroupId="g", Type="Public", Requestor_Account="bob"
+            )
         ]
         assert receiver.calls[0].platform == "iOS"
 
     async def test_before_somebody_is_brought_in(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        await group(world, receiver)
+        await group_of(world, receiver)
         operator = await world.online(ADMIN)
         await operator.call("invite_members", group_id="g", user_ids=["bob", "carol"])
         assert receiver.bodies == [
-            {
-                "CallbackCommand": INVITE,
-                "EventTime": NOW,
-                "GroupId": "g",
-                "Type": "Public",
-                "Operator_Account": ADMIN,
-                "DestinationMembers": [{"Member_Account": "bob"}, {"Member_Account": "carol"}],
-            }
+            group_callback(
+                "BeforeInviteJoinGroup",
+                GroupId="g",
+                Type="Public",
+                Operator_Account=ADMIN,
+                DestinationMembers=account("bob", "carol"),
+            )
         ]
 
     async def test_before_a_message(self, world: World, receiver: ScriptedReceiver) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         await alice.call("send_message", group_id="g", body=body("hi"), custom_data="c")
         (asked,) = receiver.bodies
-        assert asked == {
-            "CallbackCommand": SEND,
-            "EventTime": NOW,
-            "GroupId": "g",
-            "Type": "Public",
-            "From_Account": "alice",
-            "Operator_Account": "alice",
-            "Random": asked["Random"],
-            "OnlineOnlyFlag": 0,
-            "MsgBody": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "hi"}}],
-            "CloudCustomData": "c",
-        }
+        assert asked == group_callback(
+            "BeforeSendMsg",
+            GroupId="g",
+            Type="Public",
+            Random=asked["Random"],
+            **text_message("hi"),
+        )
         await world.deliver()
         (told,) = receiver.told("AfterSendMsg")
         assert told["Random"] == asked["Random"], "the two are about the same message"
@@ -135,7 +115,7 @@ class TestAnswers:
         number: int,
         message: str | None,
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         bob = await world.online("bob")
         for name, device, method, params in (
             (SEND, alice, "send_message", {"group_id": "g", "body": body("hi")}),
@@ -153,7 +133,7 @@ class TestAnswers:
     async def test_a_dropped_message_looks_sent_to_its_sender(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver, "bob")
+        alice = await group_of(world, receiver, "bob")
         bob = await world.online("bob")
         receiver.by_name = {SEND: says(2)}
         sent = await alice.call("send_message", group_id="g", body=body("x"), request_id="r1")
@@ -169,7 +149,7 @@ class TestAnswers:
     async def test_null_is_as_good_as_nothing(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         nothing: dict[str, Any] = dict.fromkeys(
             ("MsgBody", "CloudCustomData", "RefusedMembers_Account")
         )
@@ -189,7 +169,7 @@ class TestAnswers:
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
         """What was allowed is decided on the group as it is when the word has come."""
-        alice = await group(world, receiver, "bob")
+        alice = await group_of(world, receiver, "bob")
         bob, carol = await world.online("bob"), await world.online("carol")
         receiver.by_name = {SEND: receiver.hold, JOIN: receiver.hold}
         said = bob.send("send_message", group_id="g", body=body("late"))
@@ -205,7 +185,7 @@ class TestAnswers:
     async def test_who_may_not_send_is_told_so_also_when_it_would_be_dropped(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        await group(world, receiver)
+        await group_of(world, receiver)
         bob = await world.online("bob")
         receiver.by_name = {SEND: says(2)}
         refusal = await bob.refusal("send_message", group_id="g", body=body("x"))
@@ -214,7 +194,7 @@ class TestAnswers:
     async def test_a_rewritten_message_is_sent_as_it_was_rewritten(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         new = [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "***"}}]
         receiver.by_name = {SEND: says(0, MsgBody=new, CloudCustomData="masked")}
         await alice.call("send_message", group_id="g", body=body("rude"), request_id="r")
@@ -241,7 +221,7 @@ class TestAnswers:
     async def test_a_message_is_never_sent_as_it_was_if_it_was_rewritten_wrongly(
         self, world: World, receiver: ScriptedReceiver, rewritten: object, code: ErrorCode
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: says(0, MsgBody=rewritten)}
         refusal = await alice.refusal("send_message", group_id="g", body=body("rude"))
         assert refusal.code is code
@@ -291,7 +271,7 @@ class TestNoUsableAnswer:
         self, receiver: ScriptedReceiver, useless: Answer, blocks: bool
     ) -> None:
         async with world_on(MemoryStore(), receiver=receiver, blocks_on_failure=blocks) as world:
-            alice = await group(world, receiver)
+            alice = await group_of(world, receiver)
             receiver.by_name = {SEND: useless}
             reply = await alice.send("send_message", group_id="g", body=body("hi"))
             if blocks:
@@ -302,7 +282,7 @@ class TestNoUsableAnswer:
     async def test_code_2_means_something_for_messages_only(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        await group(world, receiver)
+        await group_of(world, receiver)
         bob = await world.online("bob")
         receiver.by_name = {JOIN: says(2)}
         assert (await bob.call("join_group", group_id="g"))["status"] == "pending"
@@ -310,7 +290,7 @@ class TestNoUsableAnswer:
     async def test_a_dead_receiver_is_not_asked_about_everything(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: DOWN}
         for number in range(20):
             await alice.say("g", str(number))
@@ -327,7 +307,7 @@ class TestOrder:
     async def test_changes_of_a_group_keep_their_order_behind_one_that_waits(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: receiver.hold}
         first = alice.send("send_message", group_id="g", body=body("1"))
         second = alice.send("send_message", group_id="g", body=body("2"))
@@ -356,7 +336,7 @@ class TestOrder:
     async def test_other_groups_and_connections_do_not_wait(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver, "bob")
+        alice = await group_of(world, receiver, "bob")
         await alice.call("create_group", type="Work", name="-", group_id="h")
         bob = await world.online("bob")
         receiver.by_name = {SEND: receiver.hold}
@@ -370,7 +350,7 @@ class TestOrder:
     async def test_what_names_no_group_waits_for_all_and_all_for_it(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: receiver.hold}
         said = alice.send("send_message", group_id="g", body=body("1"))
         handled = alice.send("handle_applications", application_ids=["a"], accept=True)
@@ -383,7 +363,7 @@ class TestOrder:
     async def test_a_refused_one_lets_the_next_go_on(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: receiver.hold}
         first = alice.send("send_message", group_id="g", body=body("1"))
         second = alice.send("send_message", group_id="g", body=body("2"))
@@ -396,7 +376,7 @@ class TestOrder:
     async def test_a_drain_waits_for_the_word(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: receiver.hold}
         said = alice.send("send_message", group_id="g", body=body("1"))
         settled = asyncio.ensure_future(world.dispatcher.settled())
@@ -416,7 +396,7 @@ class TestExactlyOnce:
     async def test_what_was_done_is_not_vetoed_when_it_is_repeated(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         sent = await self.send(alice, "hi", "r1")
         receiver.by_name = {SEND: says(1)}
         phone = await world.online("alice", "d2")
@@ -426,7 +406,7 @@ class TestExactlyOnce:
     async def test_who_repeats_while_it_is_asked_gets_the_same_word(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         phone = await world.online("alice", "d2")
         tablet = await world.online("alice", "d3")
         for number, answer in ((1, OK), (2, says(10150, "no"))):
@@ -455,7 +435,7 @@ class TestExactlyOnce:
         without a word, as it had been."""
         hooked = HookedStore(store)
         async with world_on(hooked.store, receiver=receiver) as world:
-            owner = await group(world, receiver, "bob")
+            owner = await group_of(world, receiver, "bob")
             bob, phone = await world.online("bob"), await world.online("bob", "d2")
             receiver.by_name = {SEND: receiver.hold}
             earlier = phone.send("send_message", group_id="g", body=body("earlier"))
@@ -489,7 +469,7 @@ class TestExactlyOnce:
             assert bob.texts("g") == ["earlier", "***"]
 
     async def test_a_veto_is_not_remembered(self, world: World, receiver: ScriptedReceiver) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: says(1)}
         request: dict[str, Any] = {"group_id": "g", "body": body("hi"), "request_id": "r1"}
         assert (await alice.refusal("send_message", **request)).code is ErrorCode.CALLBACK_REFUSED
@@ -499,7 +479,7 @@ class TestExactlyOnce:
     async def test_whoever_goes_while_it_is_asked_finds_it_done(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         receiver.by_name = {SEND: receiver.hold}
         request: dict[str, Any] = {"group_id": "g", "body": body("hi"), "request_id": "r1"}
         said = alice.send("send_message", **request)
@@ -516,7 +496,7 @@ async def test_nothing_is_asked_that_nobody_wants_to_be_asked(
     store: Store, receiver: ScriptedReceiver
 ) -> None:
     async with world_on(store, receiver=receiver, callbacks={JOIN}) as world:
-        alice = await group(world, receiver)
+        alice = await group_of(world, receiver)
         await alice.say("g", "hi")
         assert not receiver.calls
         assert rulebook_with().limits["WEBHOOK_BEFORE_MS"] == 2_000

@@ -3,25 +3,23 @@
 from pathlib import Path
 from typing import Any, cast
 
-from protocol.callbacks import CALLBACKS, OFFERED, CallbackKind
+from protocol.callbacks import OFFERED
 from server.hub.session import Parting
 from server.service.outbox import Outbox
 from server.service.ports import Store
-from tests.kit.devices import ADMIN, World, body, rulebook_with, world_on
+from tests.kit.devices import ADMIN, Device, World, body, rulebook_with, world_on
 from tests.kit.fakes import NOON_MS
+from tests.kit.office import office_on
 from tests.kit.receivers import ScriptedReceiver
-
-NOW = str(NOON_MS)
-BEFORE = {name for name, spec in CALLBACKS.items() if spec.kind is CallbackKind.BEFORE}
-STATE = "State.StateChange"
-
-
-def account(*user_ids: str) -> list[dict[str, str]]:
-    return [{"Member_Account": user_id} for user_id in user_ids]
-
-
-def group_callback(name: str, **fields: object) -> dict[str, object]:
-    return {"CallbackCommand": f"Group.Callback{name}", "EventTime": NOW, **fields}
+from tests.webhooks.expected import (
+    BEFORE,
+    NOW,
+    STATE,
+    account,
+    group_callback,
+    group_of,
+    text_message,
+)
 
 
 async def told(world: World, receiver: ScriptedReceiver) -> list[dict[str, Any]]:
@@ -94,9 +92,7 @@ class TestFields:
         ]
 
     async def test_a_message_and_its_recall(self, world: World, receiver: ScriptedReceiver) -> None:
-        alice = await world.online("alice")
-        await alice.call("create_group", type="Work", name="-", group_id="g")
-        await told(world, receiver)
+        alice = await group_of(world, receiver, kind="Work")
         sent = await alice.call(
             "send_message", group_id="g", body=body("hi"), custom_data="c", request_id="r-1"
         )
@@ -106,14 +102,10 @@ class TestFields:
             "AfterSendMsg",
             GroupId="g",
             Type="Private",
-            From_Account="alice",
-            Operator_Account="alice",
             Random=said["Random"],
-            OnlineOnlyFlag=0,
-            MsgBody=[{"MsgType": "TIMTextElem", "MsgContent": {"Text": "hi"}}],
-            CloudCustomData="c",
             MsgSeq=sent["seq"],
             MsgTime=NOON_MS // 1000,
+            **text_message("hi"),
         )
         assert 0 <= said["Random"] < 2**32
         assert (whispered["OnlineOnlyFlag"], whispered["MsgSeq"]) == (1, 0)
@@ -225,12 +217,83 @@ class TestFields:
         assert ended["CallbackCommand"].endswith("AfterGroupDestroyed")
         assert "MemberList" not in ended
 
+    async def test_what_changes_of_a_member(self, world: World, receiver: ScriptedReceiver) -> None:
+        """The fields of the original's document 60393."""
+        alice = await group_of(world, receiver, "bob")
+        bob = await world.online("bob")
+        await told(world, receiver)
+
+        async def change(device: Device, params: dict[str, Any]) -> None:
+            await device.call("update_member", group_id="g", user_id="bob", **params)
+
+        await change(alice, {"role": "admin"})
+        await change(bob, {"name_card": "jacky"})
+        await change(alice, {"role": "member", "name_card": "", "mute_s": 60})
+        await change(alice, {"role": "member", "mute_s": 0})
+        await change(bob, {"receive_option": "Discard"})
+        common = {"GroupId": "g", "Type": "Public", "Member_Account": "bob"}
+        kind = "AfterMemberFieldChanged"
+        assert await told(world, receiver) == [
+            group_callback(kind, Operator_Account="alice", Role="Admin", **common),
+            group_callback(kind, Operator_Account="bob", NameCard="jacky", **common),
+            group_callback(kind, Operator_Account="alice", Role="Member", NameCard="", **common),
+        ]
+
+    async def test_what_changes_of_attributes(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """The fields of the original's document 60394, for each way to change them."""
+        async with office_on(store, receiver=receiver) as office:
+            alice = await group_of(office.world, receiver)
+            kind = "AfterGroupAttrChanged"
+            common = {"GroupId": "g", "Type": "Public"}
+
+            def row(key: str, value: str) -> dict[str, str]:
+                return {"key": key, "value": value}
+
+            await alice.call("set_attributes", group_id="g", attributes={"a": "1", "b": "2"})
+            await alice.call("set_attributes", group_id="g", attributes={"a": "1", "b": "3"})
+            await alice.call("set_attributes", group_id="g", attributes={"a": "1"})
+            await alice.call("delete_attributes", group_id="g", keys=["a"])
+            mine = {"Operator_Account": "alice", **common}
+            assert await told(office.world, receiver) == [
+                group_callback(
+                    kind, OptionType="modify", GroupAttr=[row("a", "1"), row("b", "2")], **mine
+                ),
+                group_callback(kind, OptionType="modify", GroupAttr=[row("b", "3")], **mine),
+                group_callback(kind, OptionType="delete", GroupAttr=[row("a", "")], **mine),
+            ]
+            new = {"GroupId": "g", "GroupAttr": [row("c", "4")]}
+            await office.ok("set_group_attr", new)
+            await office.ok("clear_group_attr", {"GroupId": "g"})
+            theirs = {"Operator_Account": ADMIN, **common}
+            assert await told(office.world, receiver) == [
+                group_callback(kind, OptionType="set", GroupAttr=[row("c", "4")], **theirs),
+                group_callback(kind, OptionType="clear", GroupAttr=[], **theirs),
+            ]
+
+    async def test_most_of_the_groups_of_a_day_are_made(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """The fields of the original's document 57455; a Community does not count."""
+        rules = rulebook_with({"GROUPS_PER_DAY": 10})
+        async with world_on(store, rules, receiver=receiver) as world:
+            alice = await world.online("alice")
+            for number in range(7):
+                await alice.call("create_group", type="Work", name="-", group_id=f"g{number}")
+            await alice.call("create_group", type="Community", name="-", group_id="@TGS#_c")
+            assert {one["CallbackCommand"] for one in await told(world, receiver)} == {
+                "Group.CallbackAfterCreateGroup"
+            }
+            await alice.call("create_group", type="Work", name="-", group_id="g7")
+            _, alarm = await told(world, receiver)
+            assert alarm == group_callback("OnDailyGroupQuotaAlarm", QuotaUsed=8, Quota=10)
+
     async def test_a_refused_message_is_told_with_its_code(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
-        alice, bob = await world.online("alice"), await world.online("bob")
-        await alice.call("create_group", type="Public", name="-", group_id="g")
-        await told(world, receiver)
+        await group_of(world, receiver)
+        bob = await world.online("bob")
         refusal = await bob.refusal("send_message", group_id="g", body=body("hi"))
         await bob.refusal("send_message", group_id="nowhere", body=body("hi"))
         await bob.refusal("update_group", group_id="g", name="mine")
