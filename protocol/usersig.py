@@ -45,6 +45,7 @@ class SigCode(enum.IntEnum):
     WRONG_KEY = 70009
     OTHER_USER = 70013
     OTHER_APP = 70014
+    REVOKED = 70052
 
 
 class SignatureRefused(Exception):

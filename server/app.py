@@ -24,6 +24,7 @@ from server.metrics import Metrics, Watched
 from server.node import SHARD, Node
 from server.rest.app import RestApi
 from server.rest.entrance import Entrance
+from server.service.credentials import Credentials
 from server.service.outbox import Outbox
 from server.service.ports import Clock, Heads, Store
 from server.storage import audit, backup
@@ -129,18 +130,19 @@ async def serve(settings: Settings, dropped_log_lines: Callable[[], int]) -> int
             log.warning("a new key was made in %s", config.key_file(settings))
         heads = await store.heads(SHARD)
         clock = _clock(heads)
+        credentials = Credentials(
+            sdkappid=settings.sdkappid,
+            secret_keys=config.valid_keys(settings),
+            # What a token says is said of the time of the world, not of this log's.
+            now_s=lambda: int(time.time()),
+            jwt=_jwt(settings),
+            revoked=await store.revocations(),
+        )
         node = Node(
             store=store,
             heads=heads,
             rulebook=rulebook,
-            authenticator=Authenticator(
-                sdkappid=settings.sdkappid,
-                secret_keys=config.valid_keys(settings),
-                admins=settings.admins,
-                # What a token says is said of the time of the world, not of this log's.
-                now_s=lambda: int(time.time()),
-                jwt=_jwt(settings),
-            ),
+            authenticator=Authenticator(credentials, settings.admins),
             clock=clock,
             tokens=SystemTokens(),
             is_behind_proxy=settings.behind_proxy,
@@ -150,11 +152,9 @@ async def serve(settings: Settings, dropped_log_lines: Callable[[], int]) -> int
         rest = RestApi(
             operator=node.operator,
             entrance=Entrance(
-                sdkappid=settings.sdkappid,
-                secret_keys=config.valid_keys(settings),
-                admins=settings.admins,
+                credentials,
+                settings.admins,
                 rulebook=rulebook,
-                now_s=lambda: int(time.time()),
                 monotonic_s=clock.monotonic_s,
             ),
             rulebook=rulebook,

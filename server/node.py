@@ -104,6 +104,7 @@ class Node:
             queries=queries,
             lists=OperatorQueries(store, self.hub, rulebook),
             sessions=self.hub,
+            credentials=authenticator.credentials,
             store=store,
             clock=clock,
             rulebook=rulebook,

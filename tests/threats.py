@@ -216,11 +216,13 @@ THREATS: Final = (
     Row(
         "T22",
         "a token used from another device or address",
-        "allowed: a token is its user's, as the original's; list_devices shows who is connected",
+        "allowed: a token is its user's, as the original's; list_devices shows who is connected, and "
+        "kick makes all of a user's tokens worthless",
         (
             "service/test_queries.py::test_devices_are_listed_in_the_order_of_connecting_and_know_themselves",
+            "system/test_tokens.py::test_what_was_revoked_stays_so_over_a_kill",
         ),
-        "nothing revokes a single token: change the key, or wait for its end",
+        "a user's tokens are revoked together, not singly",
     ),
     Row(
         "T23",

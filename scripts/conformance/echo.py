@@ -9,6 +9,7 @@ from protocol.limits import default_limits
 from server.domain.rules import Rulebook
 from server.hub.session import Session
 from server.node import SHARD, Node
+from server.service.credentials import Credentials
 from server.storage.memory import MemoryStore
 from server.system import SystemClock, SystemTokens
 from server.transport.admission import Authenticator
@@ -75,7 +76,9 @@ async def echo_server(*, says_bye: bool) -> AsyncIterator[str]:
         store=store,
         heads=await store.heads(SHARD),
         rulebook=Rulebook(limits=default_limits() | _LIMITS),
-        authenticator=Authenticator(sdkappid=1, secret_keys=[], admins=[], now_s=lambda: 0),
+        authenticator=Authenticator(
+            Credentials(sdkappid=1, secret_keys=[], now_s=lambda: 0), admins=[]
+        ),
         clock=SystemClock(),
         tokens=SystemTokens(),
     )

@@ -40,18 +40,21 @@ from server.domain import (
 )
 from server.domain.jobs import (
     AddMembers,
+    AdjustMember,
     BanUsers,
     DeleteCounters,
     DeleteMessagesOf,
     ExpelMembers,
-    ForgetUser,
+    ForgetUsers,
     FoundGroup,
     ImportMembers,
     ImportMessages,
     MuteMembers,
     RecognizeUser,
+    RecognizeUsers,
     RecycleGroup,
     ReplaceAttributes,
+    RevokeTokens,
     SendControlled,
     SendNotice,
     SetCounters,
@@ -75,6 +78,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     remembers_participants: bool = False
     owner: bool = False
     counted_user_ids: Sequence[str] = ()
+    revoked_ids: Sequence[str] = ()
     groups_today: bool = False
     attributes: bool = False
     counters: bool = False
@@ -157,8 +161,20 @@ def _of_nobody(command: RecycleGroup, _actor: Actor) -> Needs:
     return Needs(group_id=command.group_id)
 
 
-def _of_newcomer(_command: RecognizeUser | ForgetUser, actor: Actor) -> Needs:
+def _of_newcomer(_command: RecognizeUser, actor: Actor) -> Needs:
     return Needs(counted_user_ids=[actor.user_id])
+
+
+def _of_newcomers(command: RecognizeUsers, _actor: Actor) -> Needs:
+    return Needs(counted_user_ids=command.user_ids)
+
+
+def _of_revoked(command: RevokeTokens, _actor: Actor) -> Needs:
+    return Needs(revoked_ids=command.user_ids)
+
+
+def _of_forgotten(command: ForgetUsers, _actor: Actor) -> Needs:
+    return Needs(revoked_ids=command.user_ids, counted_user_ids=command.user_ids)
 
 
 def _of_transfer(command: TransferGroup, actor: Actor) -> Needs:
@@ -300,6 +316,7 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     DeleteAttributes: _Case(_of_attributes, profile.delete_attributes),
     AddCounters: _Case(_of_counters, profile.add_counters),
     UpdateMember: _Case(_of_member, members.update_member),
+    AdjustMember: _Case(_of_member, members.update_member),
     InviteMembers: _Case(_of_invited, invitations.invite_members),
     JoinGroup: _Case(_of_joiner, membership.join_group),
     QuitGroup: _Case(_of_quitter, membership.quit_group),
@@ -322,7 +339,9 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     SetUnread: _Case(_of_unread, imports.set_unread),
     DeleteMessagesOf: _Case(_of_log, imports.delete_messages_of),
     BanUsers: _Case(_of_banned, operations.ban_users),
-    ForgetUser: _Case(_of_newcomer, operations.forget_user),
+    RecognizeUsers: _Case(_of_newcomers, admission.recognize_users),
+    RevokeTokens: _Case(_of_revoked, admission.revoke_tokens),
+    ForgetUsers: _Case(_of_forgotten, admission.forget_users),
     MarkRead: _Case(_of_reader, messages.mark_read),
 }
 """Every changing command; a test holds the table of methods against it."""

@@ -8,6 +8,7 @@ from protocol.commands import (
     InviteMembers,
     RemoveMembers,
     SendMessage,
+    UpdateMember,
 )
 from protocol.messages import Element
 from protocol.results import Result
@@ -16,6 +17,12 @@ from protocol.vocabulary import Role
 
 class RecognizeUser(ChangingCommand, frozen=True, kw_only=True):
     """Remember that the actor has logged in, where users must be known."""
+
+
+class RecognizeUsers(ChangingCommand, frozen=True, kw_only=True):
+    """Remember these users as if they had logged in, where users must be known."""
+
+    user_ids: list[str]
 
 
 class RecycleGroup(ChangingCommand, frozen=True, kw_only=True):
@@ -37,6 +44,10 @@ class FoundGroup(CreateGroup, frozen=True, kw_only=True):
     owner_id: str | None = None
     created_ms: int | None = None
     is_silent: bool = False
+
+
+class AdjustMember(UpdateMember, frozen=True, kw_only=True):
+    """Change a member, its receive option too."""
 
 
 class AddMembers(InviteMembers, frozen=True, kw_only=True):
@@ -98,8 +109,15 @@ class DeleteCounters(ChangingCommand, frozen=True, kw_only=True):
     keys: list[str]
 
 
-class ForgetUser(ChangingCommand, frozen=True, kw_only=True):
-    """The actor is known no longer, where users must be known."""
+class RevokeTokens(ChangingCommand, frozen=True, kw_only=True):
+    """What was issued for the users up to the end of that Unix second is good no longer."""
+
+    user_ids: list[str]
+    up_to_s: int
+
+
+class ForgetUsers(RevokeTokens, frozen=True, kw_only=True):
+    """Besides, the users are known no longer, where users must be known."""
 
 
 class ImportedMember(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from protocol.limits import MAX_INTEGER
 from protocol.results import MemberChanged, MemberProfile
 from protocol.vocabulary import Notice, Role, Tip
 from server.domain import announcements, fields
+from server.domain.jobs import AdjustMember
 from server.domain.model import (
     Actor,
     Decision,
@@ -41,8 +42,8 @@ def update_member(
 ) -> Decision:
     """The member is as the command says; all of it or nothing.
 
-    The receive option is the member's own affair: it changes no version, and only the member's
-    devices hear of it.
+    The receive option is the member's own affair, or of an operator who adjusts it: it changes no
+    version, and only the member's devices hear of it.
     """
     group = living_group(state, command.group_id)
     member = state.members.get(command.user_id)
@@ -95,7 +96,7 @@ def _require_rights(
         else:
             rulebook.require(Operation.EDIT_OTHER_MEMBER, group.type, standing)
             rulebook.require_over(Operation.EDIT_OTHER_MEMBER, standing, target)
-    if command.receive_option is not None and not is_self:
+    if command.receive_option is not None and not is_self and not _is_adjusted(command, standing):
         raise Refused(
             ErrorCode.NO_PERMISSION,
             "a receive option is set by the member itself",
@@ -105,6 +106,11 @@ def _require_rights(
         )
     # A command that names nothing still says whether somebody is a member.
     rulebook.require(Operation.SET_RECEIVE_OPTION, group.type, standing)
+
+
+def _is_adjusted(command: UpdateMember, standing: Standing) -> bool:
+    """Whether the operator sets what is else the member's own affair."""
+    return isinstance(command, AdjustMember) and standing is Standing.APP_ADMIN
 
 
 def _refuse_self(*, is_self: bool, rule: str) -> None:

@@ -113,6 +113,13 @@ class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int
 
 
+class Revocation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was issued for a user up to the end of that second is good no longer."""
+
+    user_id: str
+    up_to_s: int
+
+
 class GroupKey(msgspec.Struct, frozen=True):
     """Names a Group row."""
 
@@ -163,6 +170,12 @@ class KnownUserKey(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class RevocationKey(msgspec.Struct, frozen=True):
+    """Names a Revocation row."""
+
+    user_id: str
+
+
 RowKey = (
     GroupKey
     | MemberKey
@@ -172,9 +185,18 @@ RowKey = (
     | ApplicationKey
     | ApplicationsSeenKey
     | KnownUserKey
+    | RevocationKey
 )
 Row = (
-    Group | Member | Remembered | Attributes | Counters | Application | ApplicationsSeen | KnownUser
+    Group
+    | Member
+    | Remembered
+    | Attributes
+    | Counters
+    | Application
+    | ApplicationsSeen
+    | KnownUser
+    | Revocation
 )
 
 
@@ -236,7 +258,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     each application that is to be handled, the application and a slice of its group.
     ``participant_count`` is how many take part now in a group that stores no membership, and
     ``connected`` who of ``members`` has a connection (None: not looked up).
-    ``known_users`` are those of them who are known, None where every user ID will do.
+    ``known_users`` are those of them who are known, None where every user ID will do, and
+    ``revocations`` what was revoked of those whose tokens are to be revoked.
     ``fresh_token`` is random text for an ID that the decision gives.
     """
 
@@ -244,6 +267,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     members: Mapping[str, Member | None] = {}
     group_counts: Mapping[str, int] = {}
     known_users: Collection[str] | None = None
+    revocations: Mapping[str, "Revocation | None"] = {}
     groups_today: int = 0
     remembered: Mapping[str, Remembered | None] = {}
     attributes: Attributes | None = None

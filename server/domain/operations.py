@@ -15,7 +15,6 @@ from server.domain import announcements, arrivals, members, profile
 from server.domain.jobs import (
     BanUsers,
     DeleteCounters,
-    ForgetUser,
     MuteMembers,
     ReplaceAttributes,
     SendNotice,
@@ -29,7 +28,6 @@ from server.domain.model import (
     Entry,
     Group,
     GroupKey,
-    KnownUserKey,
     Remembered,
     RememberedKey,
     Row,
@@ -137,15 +135,6 @@ def delete_counters(
         if command.keys and key not in command.keys
     }
     return _with_counters(group, state, values, Nothing(), actor, now_ms)
-
-
-def forget_user(
-    _rulebook: Rulebook, state: Slice, _command: ForgetUser, actor: Actor, _now_ms: int
-) -> Decision:
-    """The actor is known no longer; memberships stay."""
-    if state.known_users is None or actor.user_id not in state.known_users:
-        return Decision(result=Nothing())
-    return Decision(result=Nothing(), puts={KnownUserKey(actor.user_id): None})
 
 
 def _group_of_counters(rulebook: Rulebook, state: Slice, group_id: str, actor: Actor) -> Group:

@@ -112,7 +112,8 @@ class RestApi:
         address = peer_address(
             request.headers, request.remote, is_behind_proxy=self._is_behind_proxy
         )
-        admin_id = self._entrance.admit(request.query, address)
+        authorization = request.headers.get("Authorization", "")
+        admin_id = self._entrance.admit(request.query, authorization, address)
         row = TABLE.get((service, name))
         if row is None:
             raise CallRefused.of(CallCode.UNKNOWN_COMMAND)

@@ -482,7 +482,7 @@ COMMANDS: Final[Sequence[Command]] = (
         answer=users.CheckedAccounts,
         handler=users.account_delete,
         example={"DeleteItem": [{"UserID": "test1"}, {"UserID": "test2"}]},
-        differs="Memberships stay; the user is signed out.",
+        differs="Memberships stay; the user is signed out as by kick.",
     ),
     Command(
         service=_LOGIN,
@@ -491,7 +491,8 @@ COMMANDS: Final[Sequence[Command]] = (
         answer=Answer,
         handler=users.kick,
         example={"UserID": "test"},
-        differs="A signature that is valid stays valid.",
+        differs="As in the original, tokens made before it or in the same second are refused (70052); "
+        "so are JWTs without `iat`.",
     ),
     Command(
         service="openim",

@@ -5,15 +5,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from protocol import usersig
+from protocol.usersig import SigCode, SignatureRefused
 from server.domain.rules import Rulebook
 from server.rest.codes import CallCode, CallRefused
 from server.rest.shapes import UINT32_MAX
+from server.service.credentials import Credentials
 from server.service.gates import TokenBucket
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}\Z")
 _MOST_REMEMBERED: Final = 10_000
 _WINDOW_S: Final = 60.0
+_NO_GUESS: Final = frozenset({SigCode.EXPIRED, SigCode.REVOKED})
+"""Whoever shows such a token had a good one."""
 
 
 class Failures:
@@ -52,33 +55,34 @@ class Entrance:
     """Lets the operator's programs in.
 
     Args:
-        secret_keys: keys that may have signed; several while keys are being changed.
+        credentials: what tokens are held against.
         admins: the operator's accounts.
-        now_s: Unix time in seconds.
         monotonic_s: seconds of a clock that never jumps.
     """
 
     def __init__(
         self,
-        *,
-        sdkappid: int,
-        secret_keys: Sequence[str],
+        credentials: Credentials,
         admins: Sequence[str],
+        *,
         rulebook: Rulebook,
-        now_s: Callable[[], int],
         monotonic_s: Callable[[], float],
     ) -> None:
-        self._sdkappid = sdkappid
-        self._secret_keys = secret_keys
+        self._credentials = credentials
         self._admins = frozenset(admins)
-        self._now_s = now_s
         self._monotonic_s = monotonic_s
         self._failures = Failures(rulebook.limit("REST_FAILURES"))
         self._calls_per_s = rulebook.limits["REST_CALLS_PER_S"]
         self._buckets: dict[str, TokenBucket] = {}
 
-    def admit(self, query: Mapping[str, str], address: str) -> str:
+    def admit(self, query: Mapping[str, str], authorization: str, address: str) -> str:
         """The operator's account that calls.
+
+        Args:
+            query: the parameters of the address.
+            authorization: that header, "" without one. ``Bearer`` and a token stand for ``usersig``
+                where there is none in the query.
+            address: where the call comes from.
 
         Raises:
             CallRefused: with the original's number for the reason.
@@ -87,16 +91,11 @@ class Entrance:
         identifier = query["identifier"]
         now_s = self._monotonic_s()
         self._failures.check(address, identifier, now_s)
+        token = query.get("usersig") or _bearer(authorization)
         try:
-            usersig.verify(
-                query.get("usersig", ""),
-                user_id=identifier,
-                sdkappid=self._sdkappid,
-                secret_keys=self._secret_keys,
-                now_s=self._now_s(),
-            )
-        except usersig.SignatureRefused as error:
-            if error.code is not usersig.SigCode.EXPIRED:
+            self._credentials.verify(token, identifier)
+        except SignatureRefused as error:
+            if error.code not in _NO_GUESS:
                 self._failures.count(address, identifier, now_s)
             raise CallRefused(int(error.code), error.message) from error
         if identifier not in self._admins:
@@ -121,10 +120,16 @@ class Entrance:
     def _check_form(self, query: Mapping[str, str]) -> None:
         if not query.get("sdkappid"):
             raise CallRefused.of(CallCode.APP_MISSING)
-        if query["sdkappid"] != str(self._sdkappid):
+        if query["sdkappid"] != str(self._credentials.sdkappid):
             raise CallRefused.of(CallCode.WRONG_APP)
         random = query.get("random", "0")
         is_number = _NUMBER.match(random) and int(random) <= UINT32_MAX
         is_json = query.get("contenttype", "json") == "json"
         if not query.get("identifier") or not is_json or not is_number:
             raise CallRefused.of(CallCode.WRONG_QUERY)
+
+
+def _bearer(authorization: str) -> str:
+    """The token of an ``Authorization`` header (RFC 6750 section 2.1), "" if it has none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

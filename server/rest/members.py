@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from protocol.commands import UpdateMember
 from protocol.dialect import ROLE_WORDS, RoleWord
 from protocol.results import MemberResultKind
 from protocol.vocabulary import ReceiveOption, Role
-from server.domain.jobs import AddMembers, ExpelMembers, MuteMembers
+from server.domain.jobs import AddMembers, AdjustMember, ExpelMembers, MuteMembers
 from server.rest.codes import CallCode, CallRefused
 from server.rest.member_info import Member, member_of
 from server.rest.registry import Call
@@ -277,27 +276,18 @@ class ModifyMember(GroupRequest, frozen=True, kw_only=True):
 
 
 async def modify_group_member_info(call: Call, request: ModifyMember) -> Answer:
-    """See ``ModifyMember``.
-
-    The receive option is the member's own: it is set in the member's name, after the rest.
-    """
+    """See ``ModifyMember``."""
     group = await call.operator.lists.group(request.group_id)
     if not call.operator.rulebook.traits[group.type].stores_members:
         raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
-    command = UpdateMember(
+    command = AdjustMember(
         group_id=request.group_id,
         user_id=request.member__account,
         role=None if request.role is None else ROLES[request.role],
         name_card=request.name_card,
         mute_s=first_given(request.mute_time, request.shut_up_time),
         custom=changes_of(request.app_member_defined_data),
+        receive_option=request.msg_flag,
     )
     await call.operator.change(command, call.origin)
-    if request.msg_flag is not None:
-        own = UpdateMember(
-            group_id=request.group_id,
-            user_id=request.member__account,
-            receive_option=request.msg_flag,
-        )
-        await call.operator.change(own, call.origin, as_user_id=request.member__account)
     return Answer()

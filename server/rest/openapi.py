@@ -12,10 +12,23 @@ from server.rest.shapes import UINT32_MAX, Answer
 _QUERY: Final = (
     ("sdkappid", {"type": "integer"}, True),
     ("identifier", {"type": "string"}, True),
-    ("usersig", {"type": "string"}, True),
+    ("usersig", {"type": "string"}, False),
     ("random", {"type": "integer", "minimum": 0, "maximum": UINT32_MAX}, False),
     ("contenttype", {"const": "json"}, False),
 )
+_SECURITY: Final = {
+    "usersig": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "usersig",
+        "description": "a UserSig of identifier, or a JWT of it where the server takes those",
+    },
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "the same token in a header, where there is no usersig in the query",
+    },
+}
 _REF: Final = "#/components/schemas/{name}"
 
 
@@ -35,9 +48,11 @@ def document(commands: Sequence[Command]) -> dict[str, Any]:
             "version": "0.1.0",
             "description": "For the operator's programs; the dialect of the hosted original.",
         },
+        "security": [{"usersig": []}, {"bearer": []}],
         "paths": {row.path: {"post": _operation(row, of)} for row in commands},
         "components": {
             "schemas": components,
+            "securitySchemes": _SECURITY,
             "parameters": {
                 name: {"name": name, "in": "query", "required": required, "schema": schema}
                 for name, schema, required in _QUERY

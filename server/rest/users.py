@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from protocol.identifiers import is_user_id
-from server.domain.jobs import ForgetUser, RecognizeUser
+from server.domain.jobs import RecognizeUsers
 from server.rest.codes import CallCode, CallRefused
 from server.rest.registry import Call
 from server.rest.shapes import Account, Answer, Body, Flag, Request
@@ -30,8 +30,7 @@ class ImportAccount(UserNamed, frozen=True, kw_only=True):
 
 async def account_import(call: Call, request: ImportAccount) -> Answer:
     """See ``ImportAccount``."""
-    user_id = _user(request)
-    await call.operator.change(RecognizeUser(), call.origin, as_user_id=user_id)
+    await call.operator.change(RecognizeUsers(user_ids=[_user(request)]), call.origin)
     return Answer()
 
 
@@ -50,13 +49,10 @@ class ImportedAccounts(Answer, frozen=True, kw_only=True):
 
 async def multiaccount_import(call: Call, request: ImportAccounts) -> Answer:
     """See ``ImportAccounts``."""
-    failed: list[str] = []
-    for user_id in [*(account.user_id for account in request.account_list), *request.accounts]:
-        if not _is_user(call, user_id):
-            failed.append(user_id)
-            continue
-        await call.operator.change(RecognizeUser(), call.origin, as_user_id=user_id)
-    return ImportedAccounts(fail_accounts=failed)
+    given = [*(account.user_id for account in request.account_list), *request.accounts]
+    users = [user_id for user_id in given if _is_user(call, user_id)]
+    await call.operator.change(RecognizeUsers(user_ids=users), call.origin)
+    return ImportedAccounts(fail_accounts=[one for one in given if one not in users])
 
 
 class CheckAccounts(Request, frozen=True, kw_only=True):
@@ -98,31 +94,34 @@ async def account_check(call: Call, request: CheckAccounts) -> Answer:
 
 
 class DeleteAccounts(Request, frozen=True, kw_only=True):
-    """Forget users and end their connections; their memberships stay."""
+    """Forget users, revoke their tokens and end their connections; their memberships stay."""
 
     delete_item: Annotated[list[UserName], Meta(min_length=1, max_length=100)]
 
 
 async def account_delete(call: Call, request: DeleteAccounts) -> Answer:
     """See ``DeleteAccounts``."""
-    results: list[CheckedAccount] = []
-    for item in request.delete_item:
-        if not _is_user(call, item.user_id):
-            results.append(_no_user(item.user_id))
-            continue
-        await call.operator.change(ForgetUser(), call.origin, as_user_id=item.user_id)
-        call.operator.sessions.sign_out(item.user_id)
-        results.append(CheckedAccount(user_id=item.user_id))
-    return CheckedAccounts(result_item=results)
+    given = [item.user_id for item in request.delete_item]
+    users = [user_id for user_id in given if _is_user(call, user_id)]
+    await call.operator.sign_out(users, call.origin, forgets=True)
+    return CheckedAccounts(
+        result_item=[
+            CheckedAccount(user_id=one) if one in users else _no_user(one) for one in given
+        ]
+    )
 
 
 class Kick(UserNamed, frozen=True, kw_only=True):
-    """End all connections of a user, who may come back with a valid signature."""
+    """Revoke a user's tokens and end all connections; a newer token is good again.
+
+    Newer is what was made in a later second, by the clock of who made it. A JWT that does not say
+    when it was made is good no longer.
+    """
 
 
 async def kick(call: Call, request: Kick) -> Answer:
     """See ``Kick``."""
-    call.operator.sessions.sign_out(_user(request))
+    await call.operator.sign_out([_user(request)], call.origin)
     return Answer()
 
 

@@ -28,6 +28,8 @@ from server.domain.model import (
     ReadState,
     Remembered,
     RememberedKey,
+    Revocation,
+    RevocationKey,
     RowKey,
     Slice,
     groups_of_day_counter,
@@ -161,6 +163,10 @@ class BatchView:
                 seen=self._seen_mark(needs, seen),
                 group_counts=self._counted(needs),
                 known_users=self._known_users(needs, seen),
+                revocations={
+                    user_id: self._look(RevocationKey(user_id), Revocation, seen)
+                    for user_id in needs.revoked_ids
+                },
             )
         group_id = needs.group_id
         group = self._look(GroupKey(group_id), Group, seen)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,11 +11,13 @@ from protocol.commands import ChangingCommand, Command, SendMessage
 from protocol.errors import ErrorCode, Refused
 from protocol.identifiers import is_user_id
 from protocol.results import SendMessageResult
+from server.domain.jobs import ForgetUsers, RevokeTokens
 from server.domain.model import Actor, Origin
 from server.domain.rules import Rulebook
 from server.service.access import Reader
 from server.service.approval import Question
 from server.service.changes import Changes
+from server.service.credentials import Credentials
 from server.service.operator_queries import OperatorQueries, asked
 from server.service.ports import Clock, RequestKey, Sessions, Store
 from server.service.queries import Queries
@@ -31,7 +34,6 @@ class Operator:
     Attributes:
         rulebook: the rules in force.
         lists: what only an operator asks for.
-        sessions: whose connections can be ended.
     """
 
     def __init__(
@@ -41,13 +43,15 @@ class Operator:
         queries: Queries,
         lists: OperatorQueries,
         sessions: Sessions,
+        credentials: Credentials,
         store: Store,
         clock: Clock,
         rulebook: Rulebook,
     ) -> None:
         self.rulebook = rulebook
         self.lists = lists
-        self.sessions = sessions
+        self._sessions = sessions
+        self._credentials = credentials
         self.clock = clock
         self._changes = changes
         self._queries = queries
@@ -69,6 +73,24 @@ class Operator:
         """
         actor = self._actor(origin, as_user_id)
         return await self._submit(Question(command, actor, origin, None, b""))
+
+    async def sign_out(
+        self, user_ids: Sequence[str], origin: Origin, *, forgets: bool = False
+    ) -> None:
+        """All tokens of the users so far are refused from now on, and their connections end.
+
+        With ``forgets`` the users are known no longer. All of it or, on a refusal, nothing.
+
+        Raises:
+            Refused: as ``change``.
+        """
+        up_to_s = self._credentials.now_s()
+        kind = ForgetUsers if forgets else RevokeTokens
+        await self.change(kind(user_ids=list(user_ids), up_to_s=up_to_s), origin)
+        # Without a pause in between: who comes meanwhile with an old token is sent away too.
+        for user_id in user_ids:
+            self._credentials.revoke(user_id, up_to_s)
+            self._sessions.sign_out(user_id)
 
     async def say(
         self, command: SendMessage, origin: Origin, *, as_user_id: str | None = None

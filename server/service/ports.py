@@ -351,6 +351,9 @@ class Store(Protocol):
     async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
         """Who is banned from a living group beyond ``now_ms``, and until when; by user ID."""
 
+    async def revocations(self) -> Mapping[str, int]:
+        """By user, the Unix second up to which what was issued for that user is good no longer."""
+
     async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
         """Up to ``limit`` living groups without a message or change of their row since then.
 

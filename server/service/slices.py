@@ -19,6 +19,7 @@ from server.domain.model import (
     MemberKey,
     ReadState,
     RememberedKey,
+    RevocationKey,
     RowKey,
     groups_of_day_counter,
 )
@@ -240,6 +241,7 @@ def _plain_keys(needs: Needs) -> list[RowKey]:
     keys: list[RowKey] = [ApplicationKey(name) for name in needs.application_ids]
     if needs.seen_by is not None:
         keys.append(ApplicationsSeenKey(needs.seen_by))
+    keys += [RevocationKey(user_id) for user_id in needs.revoked_ids]
     if needs.group_id is None:
         return keys
     group_id = needs.group_id

@@ -19,6 +19,7 @@ from server.domain.model import (
     Member,
     MemberKey,
     RememberedKey,
+    RevocationKey,
     RowKey,
 )
 from server.storage.changes import log_of
@@ -30,6 +31,7 @@ _KEY_OF_KIND: Final[Mapping[str, Callable[[str, str], RowKey]]] = {
     "counters": lambda group_id, _user_id: CountersKey(group_id),
     "seen": lambda _group_id, user_id: ApplicationsSeenKey(user_id),
     "known": lambda _group_id, user_id: KnownUserKey(user_id),
+    "revoked": lambda _group_id, user_id: RevocationKey(user_id),
 }
 
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, LookupError)

@@ -22,6 +22,7 @@ from server.domain.model import (
     MemberKey,
     ReadState,
     Remembered,
+    Revocation,
     RowKey,
 )
 from server.service.outbox import Outgoing, Settled, Waiting
@@ -250,6 +251,11 @@ class MemoryStore:
         seen = self._check().row(ApplicationsSeenKey(user_id))
         up_to_ms = seen.up_to_ms if isinstance(seen, ApplicationsSeen) else 0
         return sum(1 for one in self._waiting(user_id) if one.created_ms > up_to_ms)
+
+    async def revocations(self) -> Mapping[str, int]:
+        """See ``Store.revocations``."""
+        rows = (version.row for version in self._check().rows.values())
+        return {row.user_id: row.up_to_s for row in rows if isinstance(row, Revocation)}
 
     async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
         """See ``Store.idle_groups``."""

@@ -25,6 +25,8 @@ from server.domain.model import (
     MemberKey,
     Remembered,
     RememberedKey,
+    Revocation,
+    RevocationKey,
     Row,
     RowKey,
 )
@@ -50,6 +52,7 @@ _KINDS: Final[Mapping[type[RowKey], tuple[str, msgspec.json.Decoder[Row]]]] = {
     ApplicationKey: ("application", msgspec.json.Decoder(Application)),
     ApplicationsSeenKey: ("seen", msgspec.json.Decoder(ApplicationsSeen)),
     KnownUserKey: ("known", msgspec.json.Decoder(KnownUser)),
+    RevocationKey: ("revoked", msgspec.json.Decoder(Revocation)),
 }
 _entry: Final = msgspec.json.Decoder(Entry)
 _page: Final = msgspec.json.Decoder(list[tuple[int, int, Entry]])

@@ -102,7 +102,8 @@ _FIRST: Final = (
     """,
     "CREATE INDEX membership_of_group ON membership (group_id)",
     # Rows that are only ever asked for by name: 'remembered' of a group and a user, 'attributes'
-    # and 'counters' of a group, 'seen' and 'known' of a user. What is not part of the name is ''.
+    # and 'counters' of a group, 'seen', 'known' and 'revoked' of a user. What is not part of the
+    # name is ''.
     """
     CREATE TABLE detail (
         kind TEXT NOT NULL,

@@ -238,6 +238,11 @@ LEFT JOIN mark AS k ON k.group_id = json_extract(u.value, '$[0]')
 
 QUIET_ABOVE: Final = "SELECT count(*) FROM quiet WHERE log = 'g:' || ?1 AND seq > ?2"
 
+REVOCATIONS: Final = """
+SELECT json_group_object(user_id, json_extract(body, '$.up_to_s'))
+FROM detail WHERE group_id = '' AND kind = 'revoked'
+"""
+
 IDLE_GROUPS: Final = """
 SELECT json_group_array(group_id) FROM (
     SELECT g.group_id FROM grp AS g INDEXED BY grp_living

@@ -230,6 +230,11 @@ class SqliteReads:
         (count,) = await self._answer(application_queries.UNREAD_APPLICATIONS, user_id)
         return int(count)
 
+    async def revocations(self) -> Mapping[str, int]:
+        """See ``Store.revocations``."""
+        (rows,) = await self._answer(sqlite_queries.REVOCATIONS)
+        return _numbers.decode(rows)
+
     async def idle_groups(self, before_ms: int, limit: int) -> Sequence[str]:
         """See ``Store.idle_groups``."""
         (group_ids,) = await self._answer(sqlite_queries.IDLE_GROUPS, before_ms, limit)

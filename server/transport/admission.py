@@ -2,8 +2,8 @@
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -13,6 +13,7 @@ from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Hello
 from protocol.identifiers import is_device_id, is_user_id
 from server.domain.rules import Rulebook
+from server.service.credentials import Credentials
 from server.service.gates import ConnectionGate, Spenders, UserGate
 
 
@@ -23,41 +24,17 @@ class Identity(msgspec.Struct, frozen=True):
     is_app_admin: bool
 
 
-class TokenVerifier(Protocol):
-    """Checks tokens of another kind than UserSig."""
-
-    def verify(self, token: str, user_id: str) -> None:
-        """Return if ``token`` proves that its bearer is ``user_id``, now.
-
-        Raises:
-            usersig.SignatureRefused: it does not.
-        """
-
-
 class Authenticator:
     """Checks the signature of a hello.
 
     Args:
-        secret_keys: keys that may have signed; several while keys are being changed.
+        credentials: what tokens are held against.
         admins: the user IDs of the operator's accounts.
-        now_s: Unix time in seconds.
-        jwt: who checks tokens that are no UserSig; None where there are none.
     """
 
-    def __init__(
-        self,
-        *,
-        sdkappid: int,
-        secret_keys: Sequence[str],
-        admins: Sequence[str],
-        now_s: Callable[[], int],
-        jwt: TokenVerifier | None = None,
-    ) -> None:
-        self._jwt = jwt
-        self._sdkappid = sdkappid
-        self._secret_keys = secret_keys
+    def __init__(self, credentials: Credentials, admins: Sequence[str]) -> None:
+        self.credentials = credentials
         self._admins = frozenset(admins)
-        self._now_s = now_s
 
     def identify(self, hello: Hello) -> Identity:
         """Who says hello.
@@ -75,25 +52,12 @@ class Authenticator:
                 CloseCode.NOT_AUTHENTICATED, "user_id is 1 to 32 bytes of printable ASCII"
             )
         try:
-            self._verify(hello.user_sig, hello.user_id)
+            self.credentials.verify(hello.user_sig, hello.user_id)
         except usersig.SignatureRefused as error:
             raise ConnectionRefused(
                 CloseCode.NOT_AUTHENTICATED, str(error)[:120], error_code=int(error.code)
             ) from error
         return Identity(hello.user_id, hello.user_id in self._admins)
-
-    def _verify(self, token: str, user_id: str) -> None:
-        # A dot is in every JWT and in no UserSig.
-        if self._jwt is not None and "." in token:
-            self._jwt.verify(token, user_id)
-            return
-        usersig.verify(
-            token,
-            user_id=user_id,
-            sdkappid=self._sdkappid,
-            secret_keys=self._secret_keys,
-            now_s=self._now_s(),
-        )
 
 
 class Arrival(enum.Enum):

@@ -56,11 +56,12 @@ class JwtVerifier:
         self._audience = audience or None
         self._issuer = issuer or None
 
-    def verify(self, token: str, user_id: str) -> None:
-        """Return if ``token`` is signed by a key of ours, valid now, and of this user.
+    def verify(self, token: str, user_id: str) -> int | None:
+        """When ``token``, signed by a key of ours, valid now and of this user, was issued.
 
-        ``sub`` is the user ID and ``exp`` is required; ``exp``, ``nbf`` and ``iat`` are taken
-        with LEEWAY_S by the machine's clock.
+        That is its ``iat`` in whole Unix seconds, None without one. ``sub`` is the user ID and
+        ``exp`` is required; ``exp``, ``nbf`` and ``iat`` are taken with LEEWAY_S by the machine's
+        clock.
 
         Raises:
             SignatureRefused: EXPIRED; WRONG_KEY also for an algorithm or a key that is not ours;
@@ -79,18 +80,20 @@ class JwtVerifier:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "sub"]},
             )
+            issued_s = int(claims["iat"]) if "iat" in claims else None
         except jwt.ExpiredSignatureError as error:
             raise SignatureRefused(SigCode.EXPIRED, "the token has expired") from error
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as error:
             raise _wrong_key() from error
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError) as error:
             raise SignatureRefused(SigCode.OTHER_APP, "the token is for another app") from error
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise SignatureRefused(
                 SigCode.MALFORMED, "the token is no JWT, not valid yet, or lacks exp or sub"
             ) from error
         if claims["sub"] != user_id:
             raise SignatureRefused(SigCode.OTHER_USER, "the token is for another user")
+        return issued_s
 
     def _key_of(self, header: Mapping[str, object]) -> Key:
         """The key that a token names; a set of one key need not be named."""

@@ -9,7 +9,13 @@ from protocol.vocabulary import (
     GroupType,
     Role,
 )
-from server.domain.jobs import RecognizeUser, RecycleGroup
+from server.domain.jobs import (
+    ForgetUsers,
+    RecognizeUser,
+    RecognizeUsers,
+    RecycleGroup,
+    RevokeTokens,
+)
 from server.domain.model import (
     MS_PER_DAY,
     Decision,
@@ -18,6 +24,8 @@ from server.domain.model import (
     KnownUser,
     KnownUserKey,
     MoreNeeded,
+    Revocation,
+    RevocationKey,
     groups_of_day_counter,
 )
 from tests.domain.building import (
@@ -150,3 +158,31 @@ def test_a_user_who_logs_in_is_known_from_then_on_where_users_must_be_known() ->
     assert (dict(first.puts), list(first.entries)) == ({KnownUserKey("zoe"): row}, [])
     for of in (state(known_users={"zoe"}), state(known_users=None)):
         assert done(of, RecognizeUser(), "zoe") == Decision(result=Nothing())
+
+
+def test_users_are_made_known_all_at_once() -> None:
+    command = RecognizeUsers(user_ids=["zoe", "ann", "zoe"])
+    rows = dict(done(state(known_users={"ann"}), command, ROOT).puts)
+    assert rows == {KnownUserKey("zoe"): KnownUser(user_id="zoe", since_ms=NOW_MS)}
+    assert done(state(known_users=None), command, ROOT) == Decision(result=Nothing())
+    bad = RecognizeUsers(user_ids=["zoe", "\u00fc"])
+    assert refused(state(known_users=set()), bad, ROOT).code is ErrorCode.INVALID_USER_ID
+
+
+@pytest.mark.parametrize("known", [None, frozenset({"ann"})])
+@pytest.mark.parametrize("forgets", [False, True])
+def test_tokens_are_revoked_up_to_a_time_that_never_goes_back(
+    known: frozenset[str] | None, forgets: bool
+) -> None:
+    kind = ForgetUsers if forgets else RevokeTokens
+    before = {"ann": Revocation(user_id="ann", up_to_s=9), "bob": None}
+    of = state(known_users=known, revocations=before)
+    gone = {KnownUserKey("ann"): None} if forgets and known else {}
+    bob = {RevocationKey("bob"): Revocation(user_id="bob", up_to_s=5)}
+    decision = done(of, kind(user_ids=["ann", "bob"], up_to_s=5), ROOT)
+    assert dict(decision.puts) == bob | gone
+    assert list(decision.entries) == []
+    later = dict(done(of, kind(user_ids=["ann"], up_to_s=10), ROOT).puts)
+    assert later == {RevocationKey("ann"): Revocation(user_id="ann", up_to_s=10)} | gone
+    bad = kind(user_ids=["ann", "x" * 33], up_to_s=10)
+    assert refused(of, bad, ROOT).code is ErrorCode.INVALID_USER_ID

@@ -1,6 +1,7 @@
 """Changes of one member: role, mute, name card, custom fields, receive option (section 4)."""
 
 import contextlib
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,9 +10,11 @@ from protocol import commands
 from protocol.errors import ErrorCode, Refused
 from protocol.results import MemberChanged, MemberProfile
 from protocol.vocabulary import GroupType, ReceiveOption, Role
+from server.domain.jobs import AdjustMember
 from server.domain.model import (
     Decision,
     GroupKey,
+    Member,
     MemberKey,
     ReadState,
     Remembered,
@@ -176,6 +179,35 @@ def test_nobody_sets_another_ones_receive_option() -> None:
         refusal = refused(tea(), change(receive_option=ReceiveOption.DISCARD), who)
         assert refusal.code is ErrorCode.NO_PERMISSION
         assert refusal.detail["need"] == "self"
+
+
+def test_the_operator_adjusts_everything_in_one_decision() -> None:
+    wanted: dict[str, Any] = {
+        "role": Role.ADMIN,
+        "name_card": "M.",
+        "mute_s": 60,
+        "receive_option": ReceiveOption.DISCARD,
+    }
+    command = AdjustMember(group_id="g", user_id="mia", **wanted)
+    decision = done(tea(), command, ROOT)
+    row = decision.puts[MemberKey("g", "mia")]
+    assert isinstance(row, Member)
+    assert (row.role, row.name_card, row.receive_option) == (
+        Role.ADMIN,
+        "M.",
+        ReceiveOption.DISCARD,
+    )
+    assert row.mute_until_ms == NOW_MS + 60_000
+    told = [entry.event for entry in decision.entries if entry.inbox_of == "mia"]
+    assert told == ["admin_granted", "member_profile_changed", "receive_option_changed"]
+    for who in ("olga", "adam"):
+        assert refused(tea(), command, who).code is ErrorCode.NO_PERMISSION
+    flag = AdjustMember(group_id="g", user_id="mia", receive_option=ReceiveOption.DISCARD)
+    assert refused(tea(), flag, "olga").detail["need"] == "self", "operators alone adjust"
+    faults: list[dict[str, Any]] = [{"role": Role.OWNER}, {"name_card": "x" * 51}]
+    for spoiled in faults:
+        bad = AdjustMember(group_id="g", user_id="mia", **(wanted | spoiled))
+        assert refused(tea(), bad, ROOT).code is ErrorCode.BAD_REQUEST
 
 
 def test_what_is_so_already_changes_nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from protocol import usersig
 from protocol.codec import JSON, Codec
 from server.node import SHARD, Node
+from server.service.credentials import Credentials
 from server.storage.memory import MemoryStore
 from server.transport.admission import Authenticator
 from server.transport.connection import Connection
@@ -221,10 +222,13 @@ async def node_of(
         heads=await store.heads(SHARD),
         rulebook=rulebook_with(limits),
         authenticator=Authenticator(
-            sdkappid=SDKAPPID,
-            secret_keys=[SECRET_KEY],
-            admins=[ADMIN],
-            now_s=lambda: clock.now_ms() // 1000,
+            Credentials(
+                sdkappid=SDKAPPID,
+                secret_keys=[SECRET_KEY],
+                now_s=lambda: clock.now_ms() // 1000,
+                revoked=await store.revocations(),
+            ),
+            [ADMIN],
         ),
         clock=clock,
         tokens=FakeTokens(),

@@ -16,6 +16,7 @@ from server.rest.app import RestApi
 from server.rest.commands import TABLE
 from server.rest.entrance import Entrance
 from server.rest.registry import GROUPS, Command
+from server.service.credentials import Credentials, TokenVerifier
 from server.service.operator import Operator
 from server.service.operator_queries import OperatorQueries
 from server.service.ports import Store
@@ -133,26 +134,36 @@ async def office_on(
     *,
     is_behind_proxy: bool = False,
     receiver: Receiver | None = None,
+    jwt: TokenVerifier | None = None,
 ) -> AsyncIterator[Office]:
-    """An open office on a store; with a ``receiver`` that is asked and told of everything."""
+    """An open office on a store; with a ``receiver`` that is asked and told of everything.
+
+    Devices are believed, programs are not; ``jwt`` checks tokens of theirs that are no UserSig.
+    """
     rulebook = rulebook or rules()
     async with world_on(store, rulebook, receiver=receiver) as world:
+        credentials = Credentials(
+            sdkappid=SDKAPPID,
+            secret_keys=[KEY, OLD_KEY],
+            now_s=lambda: world.clock.now_ms() // 1000,
+            jwt=jwt,
+            revoked=await store.revocations(),
+        )
         api = RestApi(
             operator=Operator(
                 changes=world.changes,
                 queries=world.queries,
                 lists=OperatorQueries(store, world.hub, rulebook),
                 sessions=world.hub,
+                credentials=credentials,
                 store=store,
                 clock=world.clock,
                 rulebook=rulebook,
             ),
             entrance=Entrance(
-                sdkappid=SDKAPPID,
-                secret_keys=[KEY, OLD_KEY],
-                admins=[ADMIN, "second"],
+                credentials,
+                [ADMIN, "second"],
                 rulebook=rulebook,
-                now_s=lambda: world.clock.now_ms() // 1000,
                 monotonic_s=world.clock.monotonic_s,
             ),
             rulebook=rulebook,

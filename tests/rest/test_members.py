@@ -299,6 +299,32 @@ async def test_times_are_compared_in_the_seconds_in_which_they_are_given(crew: O
     await crew.ok("import_group_msg", {"GroupId": "late", "MsgList": [said]})
 
 
+async def test_a_member_is_changed_in_one_commit_or_not_at_all(crew: Office) -> None:
+    peter = await crew.world.online("peter")
+    every = {
+        "Role": "Admin",
+        "MsgFlag": "Discard",
+        "NameCard": "P.",
+        "MuteTime": 60,
+        "AppMemberDefinedData": [{"Key": "MemberDefined1", "Value": "x"}],
+    }
+    request = {"GroupId": G, "Member_Account": "peter"}
+    for spoiled in ({"NameCard": "x" * 51}, {"MuteTime": 2**32}, {"MsgFlag": "Sometimes"}):
+        assert await crew.code("modify_group_member_info", {**request, **every, **spoiled}) == 10004
+    assert (
+        await crew.code("modify_group_member_info", {**request, **every, "GroupId": "x"}) == 10010
+    )
+    await crew.ok("modify_group_member_info", {**request, **every})
+    (found,) = [row for row in await members(crew, G) if row["Member_Account"] == "peter"]
+    assert (found["Role"], found["MsgFlag"], found["NameCard"]) == ("Admin", "Discard", "P.")
+    told = [event.event for event in peter.events]
+    assert told.count("receive_option_changed") == 1
+    assert crew.world.executor.commits.total == 2, "the group's creation, and this"
+    only_flag = {**request, "MsgFlag": "AcceptAndNotify"}
+    await crew.ok("modify_group_member_info", only_flag)
+    assert peter.events[-1].data == {"receive_option": "AcceptAndNotify"}
+
+
 async def test_no_members_are_imported_into_a_room(office: Office) -> None:
     await office.ok("create_group", {"Type": "AVChatRoom", "Name": "x", **ROOM})
     rows = [{"Member_Account": "ann"}]

@@ -26,6 +26,13 @@ async def test_it_names_every_command_that_works(document: dict[str, Any]) -> No
     assert all(operation["summary"] for operation in operations)
 
 
+async def test_it_says_how_to_prove_who_calls(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert [list(one) for one in document["security"]] == [["usersig"], ["bearer"]]
+    assert (schemes["usersig"]["in"], schemes["usersig"]["name"]) == ("query", "usersig")
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+
+
 async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     text = json.dumps(document)
     references = {piece.split('"')[0] for piece in text.split('"$ref": "')[1:]}

@@ -22,9 +22,10 @@ async def test_sign_out(office: Office) -> None:
         assert device.closed is not None
         assert device.closed.code is CloseCode.REPLACED
     assert bob.is_open
-    assert (await office.world.online("ann")).is_live, "a valid token is valid still"
+    assert (await office.world.online("ann")).is_live, "who has a newer token comes back"
     await office.ok("kick", {"Identifier": "zoe"}, LOGIN)
     assert await office.code("kick", {}, LOGIN) == 10004
+    assert await office.code("kick", {"UserID": "\u00fc"}, LOGIN) == 10012
 
 
 async def test_who_is_connected(office: Office) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from protocol.usersig import sign
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
+from server.service.credentials import Credentials
 from server.transport.admission import Authenticator
 from tests.kit.fakes import NOON_MS, FakeTokens
 from tests.simulation.faulty_store import FaultyStore, Weather
@@ -156,10 +157,13 @@ class Host:
             heads=await inner.heads(SHARD),
             rulebook=self._rulebook,
             authenticator=Authenticator(
-                sdkappid=_APP,
-                secret_keys=[_KEY],
-                admins=[ADMIN],
-                now_s=lambda: clock.now_ms() // 1000,
+                Credentials(
+                    sdkappid=_APP,
+                    secret_keys=[_KEY],
+                    now_s=lambda: clock.now_ms() // 1000,
+                    revoked=await inner.revocations(),
+                ),
+                [ADMIN],
             ),
             clock=clock,
             tokens=self._tokens,

@@ -9,7 +9,7 @@ from tests.storage.contract_commits import CommitContract
 from tests.storage.contract_housekeeping import HousekeepingContract
 from tests.storage.contract_lists import ListContract
 from tests.storage.contract_outbox import OutboxContract
-from tests.storage.contract_rows import MarkContract
+from tests.storage.contract_rows import MarkContract, RevocationContract
 from tests.storage.contract_terms import TermContract
 from tests.storage.contract_visibility import MembershipContract
 
@@ -19,6 +19,7 @@ class StoreContract(
     MembershipContract,
     ListContract,
     MarkContract,
+    RevocationContract,
     ApplicationContract,
     HousekeepingContract,
     OutboxContract,

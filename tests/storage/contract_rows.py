@@ -22,6 +22,8 @@ from server.domain.model import (
     Redaction,
     Remembered,
     RememberedKey,
+    Revocation,
+    RevocationKey,
     Row,
     RowKey,
     Spoke,
@@ -55,6 +57,20 @@ from tests.storage.builders import (
 
 ANN = MemberKey("g", "ann")
 G = GroupKey("g")
+
+
+class RevocationContract:
+    """What was issued for whom is good no longer."""
+
+    async def test_revocations_are_told_all_at_once(self, store: Store) -> None:
+        assert await store.revocations() == {}
+        rows = [Revocation(user_id=name, up_to_s=n) for n, name in enumerate(("ann", "bob"), 7)]
+        puts: dict[RowKey, Row | None] = {RevocationKey(row.user_id): row for row in rows}
+        await done(store, write_set(puts=puts))
+        assert await store.revocations() == {"ann": 7, "bob": 8}
+        later = Revocation(user_id="ann", up_to_s=20)
+        await done(store, write_set(puts={RevocationKey("ann"): later}))
+        assert await store.revocations() == {"ann": 20, "bob": 8}
 
 
 class MarkContract:

@@ -19,23 +19,31 @@ SECRET = "a secret of HS256, long enough for it"
 OLD, NEW, STRANGE = "the old key", "the new key", "a key of somebody else"
 
 
-async def code_of_hello(server: ServerProcess, user_sig: str) -> int | None:
-    """With which error code a hello of alice ends; None when she is welcome."""
+async def code_of_hello(server: ServerProcess, user_sig: str, user_id: str = "alice") -> int | None:
+    """With which error code a hello of the user ends; None when it is welcome."""
     device = await Device.open(server.ws)
     try:
-        await device.say_hello("alice", user_sig)
+        await device.say_hello(user_id, user_sig)
         first = await device.until(lambda: next(iter(device.frames), None), "an answer")
         return None if first["type"] == "welcome" else int(first["error_code"])
     finally:
         await device.close()
 
 
-async def code_of_call(server: ServerProcess, user_sig: str) -> int:
+async def code_of_call(
+    server: ServerProcess,
+    user_sig: str,
+    command: str = "group_open_http_svc/get_joined_group_list",
+    body: object = None,
+) -> int:
     query = {"sdkappid": str(SDKAPPID), "identifier": "administrator", "usersig": user_sig}
-    path = f"{server.admin}/v4/group_open_http_svc/get_joined_group_list"
     async with (
         aiohttp.ClientSession() as http,
-        http.post(path, params=query, json={"Member_Account": "alice"}) as response,
+        http.post(
+            f"{server.admin}/v4/{command}",
+            params=query,
+            json=body or {"Member_Account": "alice"},
+        ) as response,
     ):
         return int((await response.json())["ErrorCode"])
 
@@ -55,6 +63,28 @@ async def test_two_keys_are_valid_while_the_key_is_changed(tmp_path: Path) -> No
                 assert code == (0 if key in valid else usersig.SigCode.WRONG_KEY)
             assert server.trouble() == []
             assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_what_was_revoked_stays_so_over_a_kill(tmp_path: Path) -> None:
+    """The documented kick: the user's token so far is refused, a newer one is good."""
+    kick = ("im_open_login_svc/kick", {"UserID": "alice"})
+    with ServerProcess(tmp_path) as server:
+        old = server.token("alice")
+        device = await Device.open(server.ws)
+        await device.say_hello("alice", old)
+        await device.frame("welcome")
+        assert await code_of_call(server, server.token("administrator"), *kick) == 0
+        assert (await device.frame("bye"))["code"] == 4409
+        await device.close()
+        for _ in range(2):
+            newer = server.token("alice", now_s=int(time.time()) + 30)
+            assert await code_of_hello(server, old) == usersig.SigCode.REVOKED
+            assert await code_of_hello(server, newer) is None
+            assert await code_of_hello(server, server.token("bob"), "bob") is None
+            server.kill()
+            server.start()
+        assert await code_of_call(server, server.token("administrator")) == 0
+        assert server.trouble() == []
 
 
 async def test_a_server_takes_jwts_by_its_settings(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from protocol import usersig
 from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Hello
 from protocol.usersig import SigCode
+from server.service.credentials import Credentials
 from server.transport.admission import Authenticator, Identity
 from server.transport.jwt_tokens import LEEWAY_S, MAX_TOKEN_CHARS, JwtVerifier, KeysRefused
 
@@ -87,12 +88,17 @@ def test_times_and_names_are_checked_whoever_signed(signer: str) -> None:
         {"nbf": now_s + LEEWAY_S // 2},
     ):
         ANY.verify(token_of(signer, **good), "alice")
+    for iat, issued_s in ((now_s, now_s), (now_s - 0.5, now_s - 1), (None, None)):
+        assert ANY.verify(token_of(signer, iat=iat), "alice") == issued_s
     for bad, code in (
         ({"exp": now_s - LEEWAY_S - 1}, SigCode.EXPIRED),
         ({"exp": None}, SigCode.MALFORMED),
         ({"exp": "soon"}, SigCode.MALFORMED),
         ({"nbf": now_s + LEEWAY_S + MARGIN_S}, SigCode.MALFORMED),
         ({"iat": now_s + LEEWAY_S + MARGIN_S}, SigCode.MALFORMED),
+        ({"iat": "now"}, SigCode.MALFORMED),
+        ({"iat": float("inf")}, SigCode.MALFORMED),
+        ({"exp": float("inf")}, SigCode.MALFORMED),
         ({"sub": None}, SigCode.MALFORMED),
         ({"sub": ""}, SigCode.OTHER_USER),
         ({"sub": "bob"}, SigCode.OTHER_USER),
@@ -250,9 +256,8 @@ def test_a_short_secret_is_refused_at_the_start() -> None:
 
 
 def identify(user_sig: str, verifier: JwtVerifier | None) -> Identity:
-    authenticator = Authenticator(
-        sdkappid=1, secret_keys=["k"], admins=["alice"], now_s=lambda: 1_000_000, jwt=verifier
-    )
+    credentials = Credentials(sdkappid=1, secret_keys=["k"], now_s=lambda: 1_000_000, jwt=verifier)
+    authenticator = Authenticator(credentials, ["alice"])
     return authenticator.identify(Hello(user_id="alice", user_sig=user_sig, device_id="d"))
 
 
