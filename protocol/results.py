@@ -115,7 +115,7 @@ class CountersResult(Result, frozen=True, kw_only=True):
 
 
 class UnreadResult(Result, frozen=True, kw_only=True):
-    """How many entries of the group's log come after the read position."""
+    """How many entries of the group's log come after the read position, but for quiet messages."""
 
     unread: int
 

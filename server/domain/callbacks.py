@@ -27,7 +27,7 @@ from protocol.dialect import ROLE_WORDS, TYPE_WORDS, msg_body
 from protocol.errors import Refused
 from protocol.results import CreateGroupResult, MemberResultKind
 from protocol.vocabulary import GroupType, Notice, Tip
-from server.domain.jobs import FoundGroup, ReplaceAttributes
+from server.domain.jobs import FoundGroup, RecallMessages, ReplaceAttributes
 from server.domain.model import (
     Actor,
     Attributes,
@@ -317,7 +317,8 @@ def _said(happening: Happening) -> Iterator[Told]:
 
 
 def _recalled(happening: Happening) -> Iterator[Told]:
-    if isinstance(happening.command, RecallMessage) and happening.group is not None:
+    is_recall = isinstance(happening.command, RecallMessage | RecallMessages)
+    if is_recall and happening.group is not None and happening.decision.redactions:
         messages = [callbacks.MsgSeq(one.seq) for one in happening.decision.redactions]
         yield happening.about(happening.group, callbacks.AfterRecallMsg, messages=messages)
 

@@ -50,6 +50,7 @@ from server.domain.jobs import (
     ImportMembers,
     ImportMessages,
     MuteMembers,
+    RecallMessages,
     RecognizeUser,
     RecognizeUsers,
     RecycleGroup,
@@ -85,6 +86,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     read_state_of: str | None = None
     read_seq: int | None = None
     entry_seq: int | None = None
+    entry_seqs: Sequence[int] = ()
     last_entries: int = 0
     handlers: bool = False
     seen_by: str | None = None
@@ -93,8 +95,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_wide(self) -> bool:
         """Whether reading it takes more than rows by their keys: such a command begins a batch."""
-        reads_log = self.entry_seq is not None or self.last_entries > 0
-        return self.handlers or reads_log or bool(self.application_ids)
+        reads_log = self.entry_seq is not None or self.entry_seqs or self.last_entries > 0
+        return bool(self.handlers or reads_log or self.application_ids)
 
 
 Decide = Callable[[Rulebook, Slice, Any, Actor, int], Decision]
@@ -202,6 +204,12 @@ def _of_speaker(command: SendMessage, actor: Actor) -> Needs:
 
 def _of_recall(command: RecallMessage, actor: Actor) -> Needs:
     return Needs(group_id=command.group_id, member_ids=[actor.user_id], entry_seq=command.seq)
+
+
+def _of_recalls(command: RecallMessages, actor: Actor) -> Needs:
+    return Needs(
+        group_id=command.group_id, member_ids=[actor.user_id], entry_seqs=list(command.seqs)
+    )
 
 
 def _of_reader(command: MarkRead, actor: Actor) -> Needs:
@@ -326,6 +334,7 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     SendMessage: _Case(_of_speaker, messages.send_message),
     SendControlled: _Case(_of_speaker, messages.send_message),
     RecallMessage: _Case(_of_recall, messages.recall_message),
+    RecallMessages: _Case(_of_recalls, messages.recall_messages),
     FoundGroup: _Case(_of_founder, creation.found_group),
     AddMembers: _Case(_of_invited, invitations.add_members),
     ExpelMembers: _Case(_of_removed, membership.expel_members),

@@ -77,6 +77,20 @@ class SendControlled(SendMessage, frozen=True, kw_only=True):
     no_last_message: bool = False
 
 
+class RecallMessages(ChangingCommand, frozen=True, kw_only=True):
+    """Take messages back, each that can be; one result for each."""
+
+    group_id: str
+    seqs: list[int]
+    reason: str = ""
+
+
+class RecallResults(Result, frozen=True, kw_only=True):
+    """For each message of the command the number of its refusal, 0 for none."""
+
+    codes: list[int]
+
+
 class SendNotice(ChangingCommand, frozen=True, kw_only=True):
     """Tell those of the users who are members, or all members, something of the operator's.
 

@@ -10,7 +10,7 @@ from protocol.messages import CustomElement
 from protocol.results import Nothing, SendMessageResult, UnreadResult
 from protocol.vocabulary import EventKind, Message, Notice
 from server.domain import announcements
-from server.domain.jobs import SendControlled
+from server.domain.jobs import RecallMessages, RecallResults, SendControlled
 from server.domain.model import (
     Actor,
     Decision,
@@ -96,6 +96,34 @@ def recall_message(
         redactions=[Redaction(group.group_id, command.seq, redacted)],
         entries=[told],
     )
+
+
+def recall_messages(
+    rulebook: Rulebook, state: Slice, command: RecallMessages, actor: Actor, now_ms: int
+) -> Decision:
+    """Each of the messages is taken back as by ``recall_message``, or the answer says why not."""
+    group = living_group(state, command.group_id)
+    standing = standing_of(actor, state.members.get(actor.user_id))
+    rulebook.require(Operation.SEND_MESSAGE, group.type, standing)
+    check_paragraph(rulebook, "reason", command.reason, "REASON_BYTES")
+    codes: list[int] = []
+    redactions: dict[int, Redaction] = {}
+    told: list[Entry] = []
+    for seq in command.seqs:
+        one = RecallMessage(group_id=group.group_id, seq=seq, reason=command.reason)
+        seen = msgspec.structs.replace(state, entry=state.entries.get(seq))
+        try:
+            if seq in redactions:
+                raise Refused(ErrorCode.NOT_RECALLABLE, field="seq", have="recalled")
+            decision = recall_message(rulebook, seen, one, actor, now_ms)
+        except Refused as refused:
+            codes.append(refused.number)
+            continue
+        codes.append(0)
+        redactions[seq] = decision.redactions[0]
+        told += decision.entries
+    result = RecallResults(codes=codes)
+    return Decision(result=result, redactions=list(redactions.values()), entries=told)
 
 
 def recalled_data(data: MessageData) -> MessageData:

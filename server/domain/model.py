@@ -252,8 +252,8 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     members; ``remembered`` likewise. ``group_counts`` says for each user who may be added in how
     many groups they are. ``handlers`` are the group's owner and admins (None: not looked up),
     ``pending`` what waits for them and for invitees, oldest first, and ``handlers_of`` the owners
-    and admins of the groups in those lists. ``entry`` is the one that is to be recalled, ``last_entries``
-    the newest of the group's log with their numbers, oldest first. ``quiet_above`` is how many
+    and admins of the groups in those lists. ``entry`` is the one that is to be recalled, ``entries``
+    those of several by their numbers, ``last_entries`` the newest of the group's log with their numbers, oldest first. ``quiet_above`` is how many
     quiet entries there are above the number that a reader names. ``cases`` has, for
     each application that is to be handled, the application and a slice of its group.
     ``participant_count`` is how many take part now in a group that stores no membership, and
@@ -274,6 +274,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters | None = None
     read_state: ReadState = ReadState()
     entry: "Entry | None" = None
+    entries: Mapping[int, "Entry"] = {}
     last_entries: Sequence[tuple[int, "Entry"]] = ()
     quiet_above: int = 0
     handlers: Sequence[str] | None = None

@@ -128,7 +128,14 @@ def add_counters(
     group = living_group(state, command.group_id)
     standing = standing_of(actor, state.members.get(actor.user_id))
     rulebook.require(Operation.ADD_COUNTERS, group.type, standing)
-    check_count(rulebook, "deltas", len(command.deltas), "COUNTERS", at_least=1)
+    check_count(
+        rulebook,
+        "deltas",
+        len(command.deltas),
+        "COUNTERS",
+        at_least=1,
+        code=ErrorCode.TOO_MANY_COUNTERS,
+    )
     values = dict(state.counters.values) if state.counters is not None else {}
     for key, delta in command.deltas.items():
         check_key(rulebook, "deltas", key, "COUNTER_KEY_BYTES")

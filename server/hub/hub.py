@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from protocol.codec import Codec
 from protocol.errors import CloseCode, ConnectionRefused
@@ -297,6 +297,11 @@ class Hub:
     def participant_since_ms(self, group_id: str, user_id: str) -> int | None:
         """See ``Presence.participant_since_ms``."""
         return self.rooms.participant_since_ms(user_id, group_id)
+
+    def participations_of(self, user_id: str) -> Mapping[str, int]:
+        """See ``Presence.participations_of``."""
+        feed = self.rooms.feed(user_id)
+        return {} if feed is None else dict(feed.participates_since_ms)
 
     def participant_count(self, group_id: str) -> int:
         """See ``Presence.participant_count``."""

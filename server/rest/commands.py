@@ -82,7 +82,8 @@ COMMANDS: Final[Sequence[Command]] = (
                 "SelfInfoFilter": ["Role", "JoinTime", "MsgFlag", "MsgSeq"],
             },
         },
-        differs="Of AVChatRooms only those that the user owns; every group is active at once.",
+        differs="AVChatRooms are those that the user owns, and those in which the user takes part "
+        "now; every group is active at once.",
     ),
     Command(
         name="get_group_info",

@@ -1,18 +1,17 @@
 """Commands about what is said: send, notify, read, take back."""
 
-import asyncio
 import zlib
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from protocol.commands import ListMessages, RecallMessage
+from protocol.commands import ListMessages
 from protocol.dialect import body_of, msg_body
-from protocol.errors import Refused
 from protocol.events import MessageData
 from protocol.messages import Element
 from protocol.vocabulary import EventKind, Message, MessagePriority
+from server.domain import jobs
 from server.domain.jobs import SendControlled, SendNotice
 from server.domain.model import Origin
 from server.rest.codes import CallCode, CallRefused
@@ -284,22 +283,12 @@ class RecalledMessages(Answer, frozen=True, kw_only=True):
 
 async def group_msg_recall(call: Call, request: RecallMessages) -> Answer:
     """See ``RecallMessages``."""
-    await call.operator.lists.group(request.group_id)
-    codes = await asyncio.gather(
-        *(_recall(call, request, number.msg_seq) for number in request.msg_seq_list)
-    )
+    seqs = [number.msg_seq for number in request.msg_seq_list]
+    command = jobs.RecallMessages(group_id=request.group_id, seqs=seqs, reason=request.reason)
+    result = await call.operator.change(command, call.origin)
     return RecalledMessages(
         recall_ret_list=[
-            Recalled(msg_seq=number.msg_seq, ret_code=code)
-            for number, code in zip(request.msg_seq_list, codes, strict=True)
+            Recalled(msg_seq=seq, ret_code=code)
+            for seq, code in zip(seqs, result.codes, strict=True)
         ]
     )
-
-
-async def _recall(call: Call, request: RecallMessages, seq: int) -> int:
-    command = RecallMessage(group_id=request.group_id, seq=seq, reason=request.reason)
-    try:
-        await call.operator.change(command, call.origin)
-    except Refused as refused:
-        return refused.number
-    return 0

@@ -168,7 +168,10 @@ class JoinedFilter(Body, frozen=True, kw_only=True):
 
 
 class GetJoined(Request, frozen=True, kw_only=True):
-    """The groups of a user in the order of joining; AVChatRooms only with WithHugeGroups."""
+    """The groups of a user in the order of joining; AVChatRooms only with WithHugeGroups.
+
+    Those that the user owns, and after all others those in which the user takes part now.
+    """
 
     member__account: Account
     with_huge_groups: Flag = 0
@@ -207,11 +210,12 @@ class JoinedGroups(Answer, frozen=True, kw_only=True):
 async def get_joined_group_list(call: Call, request: GetJoined) -> Answer:
     """See ``GetJoined``."""
     group_type = type_of(request.group_type, "GroupType") if request.group_type else None
-    rows = [
-        row
-        for row in await call.operator.lists.joined(request.member__account, group_type)
-        if request.with_huge_groups or row.group.type is not GroupType.AVCHATROOM
-    ]
+    lists, user_id = call.operator.lists, request.member__account
+    rows = list(await lists.joined(user_id, group_type))
+    if request.with_huge_groups:
+        rows += await lists.participations(user_id, group_type)
+    else:
+        rows = [row for row in rows if row.group.type is not GroupType.AVCHATROOM]
     page = rows[request.offset : request.offset + request.limit]
     return JoinedGroups(
         total_count=len(rows),
@@ -223,6 +227,9 @@ def _joined(call: Call, row: JoinedRow, chosen: JoinedFilter) -> JoinedGroup:
     values: dict[str, Any] = {
         name: getattr(row.group, name) for name in row.group.__struct_fields__
     }
+    if not call.operator.rulebook.traits[row.group.type].stores_members:
+        presence = call.operator.lists.presence
+        values["member_count"] = presence.participant_count(row.group.group_id)
     values["next_seq"] = row.head.seq + 1
     values["last_message_time_ms"] = row.head.last_message_time_ms
     own: SelfInfo | UnsetType = UNSET

@@ -50,10 +50,26 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True):
     read_states: Mapping[MemberKey, ReadState] = {}
     quiet_above: Mapping[tuple[str, int], int] = {}
     entry: Entry | None = None
+    entries: Mapping[int, Entry] = {}
     last_entries: Sequence[tuple[int, Entry]] = ()
     handlers: Sequence[str] | None = None
     pending: Mapping[str, Sequence[Application]] = {}
     handlers_of: Mapping[str, Sequence[str]] = {}
+
+
+def participant(
+    group: Group, user_id: str, since_ms: int, remembered: Remembered | None, rulebook: Rulebook
+) -> Member:
+    """Somebody who takes part in a group that stores no membership, as if it did."""
+    option = remembered.receive_option if remembered is not None else None
+    return Member(
+        group_id=group.group_id,
+        user_id=user_id,
+        role=Role.MEMBER,
+        join_time_ms=since_ms,
+        mute_until_ms=remembered.mute_until_ms if remembered is not None else 0,
+        receive_option=option or rulebook.traits[group.type].receive_option,
+    )
 
 
 class BatchView:
@@ -188,6 +204,7 @@ class BatchView:
             read_state=self._read_state(needs, group_id),
             quiet_above=self._quiet_above(needs, group_id),
             entry=self._extras.entry if needs.entry_seq is not None else None,
+            entries=self._extras.entries if needs.entry_seqs else {},
             last_entries=self._extras.last_entries if needs.last_entries else (),
             handlers=self._extras.handlers if needs.handlers else None,
             pending=self._extras.pending,
@@ -267,15 +284,7 @@ class BatchView:
         since_ms = self._presence.participant_since_ms(group_id, user_id)
         if since_ms is None:
             return None
-        option = remembered.receive_option if remembered is not None else None
-        return Member(
-            group_id=group_id,
-            user_id=user_id,
-            role=Role.MEMBER,
-            join_time_ms=since_ms,
-            mute_until_ms=remembered.mute_until_ms if remembered is not None else 0,
-            receive_option=option or self._rulebook.traits[group.type].receive_option,
-        )
+        return participant(group, user_id, since_ms, remembered, self._rulebook)
 
     def _read_state(self, needs: Needs, group_id: str) -> ReadState:
         if needs.read_state_of is None:

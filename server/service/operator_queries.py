@@ -5,9 +5,19 @@ from typing import Final, TypeVar
 
 from protocol.errors import ErrorCode, Refused
 from protocol.vocabulary import GroupType, Role
-from server.domain.model import Group, GroupKey, KnownUser, KnownUserKey, RowKey
+from server.domain.model import (
+    Group,
+    GroupKey,
+    KnownUser,
+    KnownUserKey,
+    MemberKey,
+    Remembered,
+    RememberedKey,
+    RowKey,
+)
 from server.domain.rules import Rulebook
 from server.service.access import living
+from server.service.batch import participant
 from server.service.ports import (
     GroupHead,
     JoinedRow,
@@ -76,6 +86,40 @@ class OperatorQueries:
             rows += page
             if len(page) < _PAGE:
                 return rows
+
+    async def participations(
+        self, user_id: str, group_type: GroupType | None
+    ) -> Sequence[JoinedRow]:
+        """The groups that store no membership and in which the user takes part now.
+
+        In the order of joining; those of which the user is a stored member are not among them.
+        """
+        since_ms = self.presence.participations_of(user_id)
+        group_ids = sorted(since_ms, key=lambda group_id: (since_ms[group_id], group_id))
+        if not group_ids:
+            return []
+        keys: list[RowKey] = [GroupKey(group_id) for group_id in group_ids]
+        keys += [RememberedKey(group_id, user_id) for group_id in group_ids]
+        keys += [MemberKey(group_id, user_id) for group_id in group_ids]
+        rows = await asked(self._store.load(keys))
+        heads = await asked(self._store.group_heads(group_ids))
+        found: list[JoinedRow] = []
+        for group_id in group_ids:
+            group = rows[GroupKey(group_id)].row
+            if not isinstance(group, Group) or group.closed_ms:
+                continue
+            if group_type not in (None, group.type) or rows[MemberKey(group_id, user_id)].row:
+                continue
+            remembered = rows[RememberedKey(group_id, user_id)].row
+            member = participant(
+                group,
+                user_id,
+                since_ms[group_id],
+                remembered if isinstance(remembered, Remembered) else None,
+                self._rulebook,
+            )
+            found.append(JoinedRow(group, heads[group_id], MemberState(member, 0, 0, 0, 0)))
+        return found
 
     async def members(
         self, group_id: str, roles: set[Role], offset: int, limit: int

@@ -416,6 +416,9 @@ class Presence(Protocol):
     def participant_since_ms(self, group_id: str, user_id: str) -> int | None:
         """Since when the user takes part in an AVChatRoom, or None."""
 
+    def participations_of(self, user_id: str) -> Mapping[str, int]:
+        """The AVChatRooms in which the user takes part, each with the time since when."""
+
     def participant_count(self, group_id: str) -> int:
         """How many users take part in an AVChatRoom now."""
 

@@ -165,11 +165,14 @@ class SliceLoader:
         group_ids: list[str] = []
         if needs.group_id is not None and needs.entry_seq is not None:
             changes["entry"] = await self._entry(needs.group_id, needs.entry_seq)
+        if needs.group_id is not None and needs.entry_seqs:
+            found = [(seq, await self._entry(needs.group_id, seq)) for seq in needs.entry_seqs]
+            changes["entries"] = {seq: entry for seq, entry in found if entry is not None}
         if needs.group_id is not None and needs.last_entries:
-            found = await self._store.history(
+            newest = await self._store.history(
                 needs.group_id, 0, 2**53, needs.last_entries, newest=True
             )
-            changes["last_entries"] = [(told.seq, told.entry) for told in found]
+            changes["last_entries"] = [(told.seq, told.entry) for told in newest]
         if needs.group_id is not None and needs.handlers:
             group_ids.append(needs.group_id)
         invitees = list(needs.counted_user_ids)

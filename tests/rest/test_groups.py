@@ -174,6 +174,48 @@ async def test_the_groups_of_a_user(office: Office) -> None:
     assert (await office.ok("get_joined_group_list", {"Member_Account": "zoe"}))["TotalCount"] == 0
 
 
+async def test_the_rooms_in_which_a_user_takes_part(office: Office) -> None:
+    """And the user's own, each once, as long as the user is there."""
+    rooms = {"own": "ann", "other": "bob", "foreign": "bob", "ended": "bob"}
+    for name, owner in rooms.items():
+        made = {"Type": "AVChatRoom", "Name": name, "GroupId": name, "Owner_Account": owner}
+        await office.ok("create_group", made)
+    ann = await office.world.online("ann")
+    for name in ("ended", "other", "own"):
+        office.world.clock.advance(1000)
+        await ann.call("join_group", group_id=name)
+    await office.ok("destroy_group", {"GroupId": "ended"})
+    filters = {"GroupBaseInfoFilter": ["MemberNum", "Type"], "SelfInfoFilter": ["Role", "JoinTime"]}
+
+    async def found(**options: object) -> dict[str, dict[str, Any]]:
+        request = {"Member_Account": "ann", "WithHugeGroups": 1, **options}
+        page = await office.ok("get_joined_group_list", request)
+        assert page["TotalCount"] >= len(page["GroupIdList"])
+        return {row.pop("GroupId"): row for row in page["GroupIdList"]}
+
+    shown = await found(ResponseFilter=filters)
+    now_s = office.world.clock.now_ms() // 1000
+    assert list(shown) == ["own", "other"]
+    assert shown["other"] == {
+        "Type": "AVChatRoom",
+        "MemberNum": 1,
+        "SelfInfo": {"Role": "Member", "JoinTime": now_s - 1},
+    }
+    assert (shown["own"]["SelfInfo"]["Role"], shown["own"]["MemberNum"]) == ("Owner", 1)
+    assert await found(WithHugeGroups=0) == {}
+    assert list(await found(GroupType="AVChatRoom", Limit=1, Offset=1)) == ["other"]
+    assert await found(GroupType="Public") == {}
+    mute = {"GroupId": "other", "Members_Account": ["ann"], "MuteTime": 60}
+    await office.ok("forbid_send_msg", mute)
+    until = {"ResponseFilter": {"SelfInfoFilter": ["MuteUntil"]}}
+    assert (await found(**until))["other"]["SelfInfo"] == {"MuteUntil": now_s + 60}
+    await ann.call("quit_group", group_id="other")
+    assert list(await found()) == ["own"]
+    ann.drop()
+    await office.world.settle()
+    assert list(await found()) == ["own"], "an owner stays one without a connection"
+
+
 async def test_many_groups_of_a_user(tmp_path: Path) -> None:
     """More than one page of the store."""
     async with office_of("memory", tmp_path, rules(limits={"REST_CALLS_PER_S": 0})) as office:

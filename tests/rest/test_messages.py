@@ -247,10 +247,26 @@ async def test_recalled_messages(crew: Office) -> None:
     again = {**OF_G, "MsgSeqList": numbers[:1]}
     (row,) = (await crew.ok("group_msg_recall", again))["RecallRetList"]
     assert row["RetCode"] == 10032
+    twice = {**OF_G, "MsgSeqList": [{"MsgSeq": seq} for seq in (2, 2, 3)]}
+    rows = (await crew.ok("group_msg_recall", twice))["RecallRetList"]
+    assert [row["RetCode"] for row in rows] == [0, 10032, 10032]
     many = {**OF_G, "MsgSeqList": [{"MsgSeq": n + 1} for n in range(11)]}
     assert await crew.code("group_msg_recall", many) == 10005
     assert await crew.code("group_msg_recall", {**many, "GroupId": "x"}) == 10005
     assert await crew.code("group_msg_recall", {**again, "GroupId": "x"}) == 10010
+
+
+async def test_recalls_of_one_call_are_one_commit(crew: Office) -> None:
+    for n in range(3):
+        await say(crew, str(n), n)
+    before = crew.world.executor.commits.total
+    numbers = [{"MsgSeq": seq} for seq in (1, 9, 3)]
+    await crew.ok("group_msg_recall", {**OF_G, "MsgSeqList": numbers})
+    assert crew.world.executor.commits.total == before + 1
+    found = [(one["MsgSeq"], one["IsPlaceMsg"]) for one in await logged(crew)]
+    assert found == [(5, 0), (4, 0), (3, 1), (2, 0), (1, 1)]
+    wrong = {**OF_G, "MsgSeqList": numbers[:1], "Reason": "x" * 301}
+    assert await crew.code("group_msg_recall", wrong) == 10004
 
 
 async def test_a_senders_messages_lose_their_content_in_silence(crew: Office) -> None:
@@ -436,8 +452,18 @@ async def test_counters(crew: Office) -> None:
     ]
     await crew.ok("delete_group_counter", OF_G)
     assert (await crew.ok("get_group_counter", OF_G))["GroupCounter"] == []
-    many = {**OF_G, "GroupCounter": [{"Key": f"k{n}", "Value": 1} for n in range(21)]}
-    for mode, code in (("Set", 10063), ("Increase", 10004)):
-        assert await crew.code("update_group_counter", {**many, "Mode": mode}) == code
+    many: dict[str, Any] = {
+        **OF_G,
+        "GroupCounter": [{"Key": f"k{n}", "Value": 1} for n in range(21)],
+    }
+    for mode in ("Set", "Increase", "Decrease"):
+        assert await crew.code("update_group_counter", {**many, "Mode": mode}) == 10063
+        none = {**many, "GroupCounter": [], "Mode": mode}
+        assert await crew.code("update_group_counter", none) == 10004
+        full = {**many, "GroupCounter": many["GroupCounter"][:20], "Mode": mode}
+        await crew.ok("update_group_counter", full)
+        one = {**many, "GroupCounter": [{"Key": "one more", "Value": 1}], "Mode": mode}
+        assert await crew.code("update_group_counter", one) == 10063
+        await crew.ok("delete_group_counter", OF_G)
     wrong = {**OF_G, "GroupCounter": [{"Key": "k", "Value": "1"}]}
     assert await crew.code("update_group_counter", wrong) == 10004
