@@ -1,512 +1,102 @@
-"""The table of all commands, with the examples that the original's pages show."""
+"""The table of all commands: what answers each, and what is not as in the original."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from server.rest import groups, imports, members, messages, profiles, rooms, users, values
 from server.rest.absent import ABSENT
-from server.rest.registry import Command, Row, by_place
-from server.rest.shapes import Answer
+from server.rest.registry import Command, Row, by_place, works
 
-_G: Final = "MyFirstGroup"
 _LOGIN: Final = "im_open_login_svc"
 
 COMMANDS: Final[Sequence[Command]] = (
-    Command(
-        name="create_group",
-        request=groups.CreateGroup,
-        answer=groups.GroupCreated,
-        handler=groups.create_group,
-        example={
-            "Owner_Account": "leckie",
-            "Type": "Public",
-            "GroupId": _G,
-            "Name": "TestGroup",
-            "Introduction": "This is group Introduction",
-            "Notification": "This is group Notification",
-            "FaceUrl": "http://this.is.face.url",
-            "MaxMemberCount": 500,
-            "ApplyJoinOption": "FreeAccess",
-            "AppDefinedData": [
-                {"Key": "GroupTestData1", "Value": "xxxxx"},
-                {"Key": "GroupTestData2", "Value": "abc\u0000\u0001"},
-            ],
-            "MemberList": [
-                {
-                    "Member_Account": "bob",
-                    "Role": "Admin",
-                    "AppMemberDefinedData": [{"Key": "MemberDefined1", "Value": "MemberData1"}],
-                },
-                {"Member_Account": "peter"},
-            ],
-        },
-        differs="SupportTopic is not offered.",
+    works(groups.create_group, differs="SupportTopic is not offered."),
+    works(groups.get_appid_group_list, calls_per_s=1),
+    works(
+        profiles.get_joined_group_list,
+        differs="AVChatRooms are those that the user owns, and those in which the user takes "
+        "part now; every group is active at once.",
     ),
-    Command(
-        name="get_appid_group_list",
-        request=groups.ListGroups,
-        answer=groups.GroupList,
-        handler=groups.get_appid_group_list,
-        example={"Limit": 1000, "Next": 0, "GroupType": "Public"},
-        calls_per_s=1,
-    ),
-    Command(
-        name="get_joined_group_list",
-        request=profiles.GetJoined,
-        answer=profiles.JoinedGroups,
-        handler=profiles.get_joined_group_list,
-        example={
-            "Member_Account": "leckie",
-            "WithHugeGroups": 1,
-            "WithNoActiveGroups": 1,
-            "Limit": 10,
-            "Offset": 0,
-            "GroupType": "Public",
-            "ResponseFilter": {
-                "GroupBaseInfoFilter": [
-                    "Type",
-                    "Name",
-                    "Introduction",
-                    "Notification",
-                    "FaceUrl",
-                    "CreateTime",
-                    "Owner_Account",
-                    "LastInfoTime",
-                    "LastMsgTime",
-                    "NextMsgSeq",
-                    "MemberNum",
-                    "MaxMemberNum",
-                    "ApplyJoinOption",
-                    "MuteAllMember",
-                ],
-                "SelfInfoFilter": ["Role", "JoinTime", "MsgFlag", "MsgSeq"],
-            },
-        },
-        differs="AVChatRooms are those that the user owns, and those in which the user takes part "
-        "now; every group is active at once.",
-    ),
-    Command(
-        name="get_group_info",
-        request=profiles.GetGroupInfo,
-        answer=profiles.GroupInfos,
-        handler=profiles.get_group_info,
-        example={
-            "GroupIdList": [_G, "@TGS#1CXTZEAET"],
-            "ResponseFilter": {
-                "GroupBaseInfoFilter": ["Type", "Name", "Introduction", "Notification"],
-                "MemberInfoFilter": ["Account", "Role"],
-                "AppDefinedDataFilter_Group": ["GroupTestData1"],
-                "AppDefinedDataFilter_GroupMember": ["MemberDefined1"],
-            },
-        },
-        differs="Members are shown when MemberInfoFilter is given.",
-    ),
-    Command(
-        name="modify_group_base_info",
-        request=groups.ModifyGroup,
-        answer=Answer,
-        handler=groups.modify_group_base_info,
-        example={
-            "GroupId": _G,
-            "Name": "NewName",
-            "Introduction": "NewIntroduction",
-            "Notification": "NewNotification",
-            "FaceUrl": "http://this.is.new.face.url",
-            "MaxMemberNum": 500,
-            "ApplyJoinOption": "NeedPermission",
-            "MuteAllMember": "On",
-            "AppDefinedData": [
-                {"Key": "GroupTestData1", "Value": "NewData"},
-                {"Key": "GroupTestData2", "Value": ""},
-            ],
-        },
-    ),
-    Command(
-        name="add_group_member",
-        request=members.AddGroupMember,
-        answer=members.AddResults,
-        handler=members.add_group_member,
-        example={
-            "GroupId": _G,
-            "Silence": 1,
-            "MemberList": [{"Member_Account": "tommy"}, {"Member_Account": "jared"}],
-        },
-    ),
-    Command(
-        name="delete_group_member",
-        request=members.DeleteGroupMember,
-        answer=Answer,
-        handler=members.delete_group_member,
-        example={
-            "GroupId": _G,
-            "Reason": "kick reason",
-            "MemberToDel_Account": ["tommy", "jared"],
-        },
-        differs="An AVChatRoom answers 10007.",
-    ),
-    Command(
-        name="get_group_member_info",
-        request=members.GetMemberInfo,
-        answer=members.MemberInfos,
-        handler=members.get_group_member_info,
-        example={
-            "GroupId": _G,
-            "MemberInfoFilter": [
-                "Role",
-                "JoinTime",
-                "MsgSeq",
-                "MsgFlag",
-                "LastSendMsgTime",
-                "MuteUntil",
-                "NameCard",
-            ],
-            "MemberRoleFilter": ["Owner", "Member"],
-            "AppDefinedDataFilter_GroupMember": ["MemberDefined2", "MemberDefined1"],
-            "Limit": 100,
-            "Offset": 0,
-        },
+    works(profiles.get_group_info, differs="Members are shown when MemberInfoFilter is given."),
+    works(groups.modify_group_base_info),
+    works(members.add_group_member),
+    works(members.delete_group_member, differs="An AVChatRoom answers 10007."),
+    works(
+        members.get_group_member_info,
         differs="Next pages through every type of group, as Offset does.",
     ),
-    Command(
-        name="modify_group_member_info",
-        request=members.ModifyMember,
-        answer=Answer,
-        handler=members.modify_group_member_info,
-        example={
-            "GroupId": _G,
-            "Member_Account": "bob",
-            "Role": "Admin",
-            "MsgFlag": "AcceptAndNotify",
-            "NameCard": "bob's card",
-            "AppMemberDefinedData": [{"Key": "MemberDefined1", "Value": "ModifyDefined1"}],
-            "MuteTime": 86400,
-        },
+    works(members.modify_group_member_info),
+    works(groups.change_group_owner),
+    works(members.forbid_send_msg),
+    works(members.get_group_muted_account),
+    works(members.get_group_shutted_uin),
+    works(members.get_role_in_group),
+    works(
+        messages.send_group_msg,
+        differs="To_Account and SupportMessageExtension are not offered; OfflinePushInfo has "
+        "no effect. NoLastMsg leaves LastMsgTime as it was and tells devices so; "
+        "there is no other list of last messages.",
     ),
-    Command(
-        name="change_group_owner",
-        request=groups.ChangeOwner,
-        answer=Answer,
-        handler=groups.change_group_owner,
-        example={"GroupId": _G, "NewOwner_Account": "peter"},
+    works(messages.send_group_system_notification),
+    works(messages.group_msg_get_simple, differs="MsgRandom is a number of ours."),
+    works(messages.group_msg_recall),
+    works(groups.get_online_member_num, differs="Of every type, and of this moment."),
+    works(values.modify_group_attr),
+    works(values.set_group_attr),
+    works(values.get_group_attr, service="group_open_attr_http_svc"),
+    works(values.delete_group_attr),
+    works(values.clear_group_attr),
+    works(values.update_group_counter),
+    works(values.get_group_counter),
+    works(values.delete_group_counter),
+    works(groups.import_group),
+    works(imports.import_group_member),
+    works(
+        imports.import_group_msg,
+        differs="All or none; connected members get them, they count as unread, and they are "
+        "kept for HISTORY_MS from SendTime.",
     ),
-    Command(
-        name="forbid_send_msg",
-        request=members.ForbidSendMsg,
-        answer=Answer,
-        handler=members.forbid_send_msg,
-        example={"GroupId": _G, "Members_Account": ["peter", "leckie"], "MuteTime": 60},
-    ),
-    Command(
-        name="get_group_muted_account",
-        request=members.GetMuted,
-        answer=members.MutedAccounts,
-        handler=members.get_group_muted_account,
-        example={"GroupId": _G},
-    ),
-    Command(
-        name="get_group_shutted_uin",
-        request=members.GetMuted,
-        answer=members.ShuttedAccounts,
-        handler=members.get_group_shutted_uin,
-        example={"GroupId": _G},
-    ),
-    Command(
-        name="get_role_in_group",
-        request=members.GetRoles,
-        answer=members.UserRoles,
-        handler=members.get_role_in_group,
-        example={"GroupId": _G, "User_Account": ["leckie", "peter", "wesley"]},
-    ),
-    Command(
-        name="send_group_msg",
-        request=messages.SendGroupMsg,
-        answer=messages.MessageSent,
-        handler=messages.send_group_msg,
-        example={
-            "GroupId": _G,
-            "From_Account": "leckie",
-            "Random": 8912345,
-            "MsgPriority": "High",
-            "OnlineOnlyFlag": 0,
-            "MsgBody": [
-                {"MsgType": "TIMTextElem", "MsgContent": {"Text": "red packet"}},
-                {"MsgType": "TIMFaceElem", "MsgContent": {"Index": 6, "Data": "abc\u0000\u0001"}},
-            ],
-            "CloudCustomData": "your cloud custom data",
-            "ForbidCallbackControl": [
-                "ForbidBeforeSendMsgCallback",
-                "ForbidAfterSendMsgCallback",
-            ],
-            "SendMsgControl": ["NoUnread", "NoLastMsg"],
-        },
-        differs="To_Account and SupportMessageExtension are not offered; OfflinePushInfo has no "
-        "effect. NoLastMsg leaves LastMsgTime as it was and tells devices so; there is no other list "
-        "of last messages.",
-    ),
-    Command(
-        name="send_group_system_notification",
-        request=messages.SendSystemNotification,
-        answer=Answer,
-        handler=messages.send_group_system_notification,
-        example={
-            "GroupId": _G,
-            "ToMembers_Account": ["peter", "leckie"],
-            "Content": "Hello World",
-        },
-    ),
-    Command(
-        name="group_msg_get_simple",
-        request=messages.GetMessages,
-        answer=messages.Messages,
-        handler=messages.group_msg_get_simple,
-        example={"GroupId": _G, "ReqMsgSeq": 7803321, "ReqMsgNumber": 2},
-        differs="MsgRandom is a number of ours.",
-    ),
-    Command(
-        name="group_msg_recall",
-        request=messages.RecallMessages,
-        answer=messages.RecalledMessages,
-        handler=messages.group_msg_recall,
-        example={"GroupId": _G, "MsgSeqList": [{"MsgSeq": 100}, {"MsgSeq": 101}]},
-    ),
-    Command(
-        name="get_online_member_num",
-        request=groups.OnlineCount,
-        answer=groups.OnlineCounted,
-        handler=groups.get_online_member_num,
-        example={"GroupId": _G},
-        differs="Of every type, and of this moment.",
-    ),
-    Command(
-        name="modify_group_attr",
-        request=values.ModifyAttributes,
-        answer=Answer,
-        handler=values.modify_group_attr,
-        example={"GroupId": _G, "GroupAttr": [{"key": "attr_key", "value": "attr_val"}]},
-    ),
-    Command(
-        name="set_group_attr",
-        request=values.ResetAttributes,
-        answer=Answer,
-        handler=values.set_group_attr,
-        example={"GroupId": _G, "GroupAttr": [{"key": "attr_key1", "value": "attr_val1"}]},
-    ),
-    Command(
-        service="group_open_attr_http_svc",
-        name="get_group_attr",
-        request=values.GetAllAttributes,
-        answer=values.AllAttributes,
-        handler=values.get_group_attr,
-        example={"GroupId": _G},
-    ),
-    Command(
-        name="delete_group_attr",
-        request=values.DeleteSomeAttributes,
-        answer=Answer,
-        handler=values.delete_group_attr,
-        example={"GroupId": _G, "GroupAttr": [{"key": "attr_key1"}]},
-    ),
-    Command(
-        name="clear_group_attr",
-        request=values.ClearAttributes,
-        answer=Answer,
-        handler=values.clear_group_attr,
-        example={"GroupId": _G},
-    ),
-    Command(
-        name="update_group_counter",
-        request=values.UpdateCounter,
-        answer=values.CounterValues,
-        handler=values.update_group_counter,
-        example={"GroupId": _G, "GroupCounter": [{"Key": "like", "Value": 5}], "Mode": "Set"},
-    ),
-    Command(
-        name="get_group_counter",
-        request=values.CounterKeys,
-        answer=values.CounterValues,
-        handler=values.get_group_counter,
-        example={"GroupId": _G, "GroupCounterKeys": ["like"]},
-    ),
-    Command(
-        name="delete_group_counter",
-        request=values.DeleteCounter,
-        answer=Answer,
-        handler=values.delete_group_counter,
-        example={"GroupId": _G, "GroupCounterKeys": ["like"]},
-    ),
-    Command(
-        name="import_group",
-        request=groups.ImportGroup,
-        answer=groups.GroupCreated,
-        handler=groups.import_group,
-        example={
-            "Owner_Account": "leckie",
-            "Type": "Public",
-            "GroupId": "MyImportedGroup",
-            "Name": "TestGroup",
-            "CreateTime": 1448357837,
-        },
-    ),
-    Command(
-        name="import_group_member",
-        request=imports.ImportGroupMember,
-        answer=members.AddResults,
-        handler=imports.import_group_member,
-        example={
-            "GroupId": "MyImportedGroup",
-            "MemberList": [
-                {
-                    "Member_Account": "tommy",
-                    "Role": "Admin",
-                    "JoinTime": 1448357837,
-                    "UnreadMsgNum": 5,
-                }
-            ],
-        },
-    ),
-    Command(
-        name="import_group_msg",
-        request=imports.ImportGroupMsg,
-        answer=imports.ImportResults,
-        handler=imports.import_group_msg,
-        example={
-            "GroupId": "MyImportedGroup",
-            "MsgList": [
-                {
-                    "From_Account": "leckie",
-                    "SendTime": 1448357837,
-                    "Random": 8912345,
-                    "MsgBody": [
-                        {"MsgType": "TIMTextElem", "MsgContent": {"Text": "red packet"}},
-                        {"MsgType": "TIMFaceElem", "MsgContent": {"Index": 6, "Data": "abc"}},
-                    ],
-                },
-                {
-                    "From_Account": "peter",
-                    "SendTime": 1448357838,
-                    "MsgBody": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "thanks"}}],
-                },
-            ],
-        },
-        differs="All or none; connected members get them, they count as unread, and they are kept "
-        "for HISTORY_MS from SendTime.",
-    ),
-    Command(
-        name="set_unread_msg_num",
-        request=imports.SetUnreadMsgNum,
-        answer=Answer,
-        handler=imports.set_unread_msg_num,
-        example={"GroupId": "MyImportedGroup", "Member_Account": "tommy", "UnreadMsgNum": 1},
-    ),
-    Command(
-        name="delete_group_msg_by_sender",
-        request=imports.DeleteBySender,
-        answer=Answer,
-        handler=imports.delete_group_msg_by_sender,
-        example={"GroupId": "MyImportedGroup", "Sender_Account": "leckie"},
-        differs="The messages are shown as recalled.",
-    ),
-    Command(
-        name="ban_group_member",
-        request=rooms.BanMembers,
-        answer=Answer,
-        handler=rooms.ban_group_member,
-        example={
-            "GroupId": "MyRoom",
-            "Members_Account": ["peter"],
-            "Duration": 3600,
-            "Description": "spam",
-        },
-    ),
-    Command(
-        name="get_group_ban_member",
-        request=rooms.GetBanned,
-        answer=rooms.BannedAccounts,
-        handler=rooms.get_group_ban_member,
-        example={"GroupId": "MyRoom", "Limit": 2, "Offset": 0},
-    ),
-    Command(
-        name="unban_group_member",
-        request=rooms.UnbanMembers,
-        answer=Answer,
-        handler=rooms.unban_group_member,
-        example={"GroupId": "MyRoom", "Members_Account": ["peter"]},
-    ),
-    Command(
+    works(imports.set_unread_msg_num),
+    works(imports.delete_group_msg_by_sender, differs="The messages are shown as recalled."),
+    works(rooms.ban_group_member),
+    works(rooms.get_group_ban_member),
+    works(rooms.unban_group_member),
+    works(
+        rooms.get_members,
         service="group_open_avchatroom_http_svc",
-        name="get_members",
-        request=rooms.GetParticipants,
-        answer=rooms.Participants,
-        handler=rooms.get_members,
-        example={"GroupId": "MyRoom", "Timestamp": 0},
         differs="There are no profiles: NickName and Avatar are empty; Mark has no effect.",
     ),
-    Command(
-        name="destroy_group",
-        request=groups.DestroyGroup,
-        answer=Answer,
-        handler=groups.destroy_group,
-        example={"GroupId": _G},
-    ),
-    Command(
+    works(groups.destroy_group),
+    works(
+        users.account_import,
         service=_LOGIN,
-        name="account_import",
-        request=users.ImportAccount,
-        answer=Answer,
-        handler=users.account_import,
-        example={"UserID": "test", "Nick": "test", "FaceUrl": "http://www.qq.com"},
         differs="There are no profiles: Nick and FaceUrl are not kept.",
         calls_per_s=100,
     ),
-    Command(
+    works(users.multiaccount_import, service=_LOGIN, calls_per_s=100),
+    works(
+        users.account_check,
         service=_LOGIN,
-        name="multiaccount_import",
-        request=users.ImportAccounts,
-        answer=users.ImportedAccounts,
-        handler=users.multiaccount_import,
-        example={"AccountList": [{"UserID": "test1"}, {"UserID": "test2"}]},
-        calls_per_s=100,
-    ),
-    Command(
-        service=_LOGIN,
-        name="account_check",
-        request=users.CheckAccounts,
-        answer=users.CheckedAccounts,
-        handler=users.account_check,
-        example={"CheckItem": [{"UserID": "test1"}, {"UserID": "test2"}]},
         differs="Everybody is Imported unless `require_known_users` is set.",
     ),
-    Command(
+    works(
+        users.account_delete,
         service=_LOGIN,
-        name="account_delete",
-        request=users.DeleteAccounts,
-        answer=users.CheckedAccounts,
-        handler=users.account_delete,
-        example={"DeleteItem": [{"UserID": "test1"}, {"UserID": "test2"}]},
         differs="Memberships stay; the user is signed out as by kick.",
     ),
-    Command(
+    works(
+        users.kick,
         service=_LOGIN,
-        name="kick",
-        request=users.Kick,
-        answer=Answer,
-        handler=users.kick,
-        example={"UserID": "test"},
-        differs="As in the original, tokens made before it or in the same second are refused (70052); "
-        "so are JWTs without `iat`.",
+        differs="As in the original, tokens made before it or in the same second are refused "
+        "(70052); so are JWTs without `iat`.",
     ),
-    Command(
+    works(
+        users.query_online_status,
         service="openim",
-        name="query_online_status",
-        request=users.QueryStatus,
-        answer=users.Statuses,
-        handler=users.query_online_status,
-        example={"IsNeedDetail": 1, "To_Account": ["leckie", "peter"]},
         differs="There is no push: nobody is PushOnline.",
     ),
 )
-"""In the order of the README. The examples play in one group, from its beginning to its end;
-those of imports in another, and those of AVChatRooms in `MyRoom`."""
+"""In the order of the README."""
 
 TABLE: Final[Mapping[tuple[str, str], Row]] = by_place((*COMMANDS, *ABSENT))
 """Every command, by service and name."""

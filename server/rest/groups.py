@@ -79,7 +79,7 @@ class GroupCreated(Answer, frozen=True, kw_only=True):
     type: str
 
 
-async def create_group(call: Call, request: CreateGroup) -> Answer:
+async def create_group(call: Call, request: CreateGroup) -> GroupCreated:
     """See ``CreateGroup``."""
     members = [
         InitialMember(
@@ -92,7 +92,7 @@ async def create_group(call: Call, request: CreateGroup) -> Answer:
     return await _create(call, request, members, None)
 
 
-async def import_group(call: Call, request: ImportGroup) -> Answer:
+async def import_group(call: Call, request: ImportGroup) -> GroupCreated:
     """See ``ImportGroup``."""
     if type_of(request.type, "Type") is GroupType.AVCHATROOM:
         raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
@@ -103,7 +103,7 @@ async def import_group(call: Call, request: ImportGroup) -> Answer:
 
 async def _create(
     call: Call, request: _NewGroup, members: list[InitialMember], imported_ms: int | None
-) -> Answer:
+) -> GroupCreated:
     group_type = type_of(request.type, "Type")
     traits = call.operator.rulebook.traits[group_type]
     if request.support_topic:
@@ -211,7 +211,7 @@ class GroupList(Answer, frozen=True, kw_only=True):
     next: int
 
 
-async def get_appid_group_list(call: Call, request: ListGroups) -> Answer:
+async def get_appid_group_list(call: Call, request: ListGroups) -> GroupList:
     """See ``ListGroups``."""
     group_type = type_of(request.group_type, "GroupType") if request.group_type else None
     found, total = await call.operator.lists.group_ids(group_type, request.next, request.limit)
@@ -233,7 +233,7 @@ class OnlineCounted(Answer, frozen=True, kw_only=True):
     online_member_num: int
 
 
-async def get_online_member_num(call: Call, request: OnlineCount) -> Answer:
+async def get_online_member_num(call: Call, request: OnlineCount) -> OnlineCounted:
     """See ``OnlineCount``."""
     result = await call.operator.ask(GetOnlineCount(group_id=request.group_id), call.origin)
     return OnlineCounted(online_member_num=result.online_count)

@@ -36,7 +36,7 @@ class ImportGroupMember(GroupRequest, frozen=True, kw_only=True):
     member_list: Annotated[list[MemberImport], Meta(min_length=1, max_length=300)]
 
 
-async def import_group_member(call: Call, request: ImportGroupMember) -> Answer:
+async def import_group_member(call: Call, request: ImportGroupMember) -> AddResults:
     """See ``ImportGroupMember``."""
     command = ImportMembers(
         group_id=request.group_id,
@@ -89,7 +89,7 @@ class ImportResults(Answer, frozen=True, kw_only=True):
     import_msg_result: list[ImportResult]
 
 
-async def import_group_msg(call: Call, request: ImportGroupMsg) -> Answer:
+async def import_group_msg(call: Call, request: ImportGroupMsg) -> ImportResults:
     """See ``ImportGroupMsg``."""
     command = ImportMessages(
         group_id=request.group_id,

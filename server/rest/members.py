@@ -61,7 +61,7 @@ RESULT_NUMBERS = {
 }
 
 
-async def add_group_member(call: Call, request: AddGroupMember) -> Answer:
+async def add_group_member(call: Call, request: AddGroupMember) -> AddResults:
     """See ``AddGroupMember``."""
     command = AddMembers(
         group_id=request.group_id,
@@ -149,7 +149,7 @@ class ShuttedAccounts(Answer, frozen=True, kw_only=True):
     shutted_uin_list: list[ShuttedAccount]
 
 
-async def get_group_muted_account(call: Call, request: GetMuted) -> Answer:
+async def get_group_muted_account(call: Call, request: GetMuted) -> MutedAccounts:
     """See ``GetMuted``."""
     return MutedAccounts(
         group_id=request.group_id,
@@ -160,7 +160,7 @@ async def get_group_muted_account(call: Call, request: GetMuted) -> Answer:
     )
 
 
-async def get_group_shutted_uin(call: Call, request: GetMuted) -> Answer:
+async def get_group_shutted_uin(call: Call, request: GetMuted) -> ShuttedAccounts:
     """See ``GetMuted``."""
     return ShuttedAccounts(
         group_id=request.group_id,
@@ -199,7 +199,7 @@ class UserRoles(Answer, frozen=True, kw_only=True):
     user_id_list: list[UserRole]
 
 
-async def get_role_in_group(call: Call, request: GetRoles) -> Answer:
+async def get_role_in_group(call: Call, request: GetRoles) -> UserRoles:
     """See ``GetRoles``."""
     group = await call.operator.lists.group(request.group_id)
     if not call.operator.rulebook.traits[group.type].stores_members:
@@ -235,7 +235,7 @@ class MemberInfos(Answer, frozen=True, kw_only=True):
     next: str | UnsetType = UNSET
 
 
-async def get_group_member_info(call: Call, request: GetMemberInfo) -> Answer:
+async def get_group_member_info(call: Call, request: GetMemberInfo) -> MemberInfos:
     """See ``GetMemberInfo``."""
     lists = call.operator.lists
     group = await lists.group(request.group_id)

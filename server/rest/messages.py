@@ -77,7 +77,7 @@ class MessageSent(Answer, frozen=True, kw_only=True):
     msg_seq: int
 
 
-async def send_group_msg(call: Call, request: SendGroupMsg) -> Answer:
+async def send_group_msg(call: Call, request: SendGroupMsg) -> MessageSent:
     """See ``SendGroupMsg``."""
     if request.to__account:
         raise CallRefused.of(
@@ -192,7 +192,7 @@ class Messages(Answer, frozen=True, kw_only=True):
     rsp_msg_list: list[LoggedMessage]
 
 
-async def group_msg_get_simple(call: Call, request: GetMessages) -> Answer:
+async def group_msg_get_simple(call: Call, request: GetMessages) -> Messages:
     """See ``GetMessages``."""
     group = await call.operator.lists.group(request.group_id)
     if not call.operator.rulebook.traits[group.type].stores_messages:
@@ -281,7 +281,7 @@ class RecalledMessages(Answer, frozen=True, kw_only=True):
     recall_ret_list: list[Recalled]
 
 
-async def group_msg_recall(call: Call, request: RecallMessages) -> Answer:
+async def group_msg_recall(call: Call, request: RecallMessages) -> RecalledMessages:
     """See ``RecallMessages``."""
     seqs = [number.msg_seq for number in request.msg_seq_list]
     command = jobs.RecallMessages(group_id=request.group_id, seqs=seqs, reason=request.reason)

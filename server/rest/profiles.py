@@ -116,7 +116,7 @@ class GroupInfos(Answer, frozen=True, kw_only=True):
     group_info: list[GroupInfo]
 
 
-async def get_group_info(call: Call, request: GetGroupInfo) -> Answer:
+async def get_group_info(call: Call, request: GetGroupInfo) -> GroupInfos:
     """See ``GetGroupInfo``."""
     result = await call.operator.ask(GetGroups(group_ids=request.group_id_list), call.origin)
     infos = []
@@ -207,7 +207,7 @@ class JoinedGroups(Answer, frozen=True, kw_only=True):
     group_id_list: list[JoinedGroup]
 
 
-async def get_joined_group_list(call: Call, request: GetJoined) -> Answer:
+async def get_joined_group_list(call: Call, request: GetJoined) -> JoinedGroups:
     """See ``GetJoined``."""
     group_type = type_of(request.group_type, "GroupType") if request.group_type else None
     lists, user_id = call.operator.lists, request.member__account

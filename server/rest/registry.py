@@ -4,12 +4,13 @@ The one source of the routes, of the README's table and of the OpenAPI document.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import msgspec
 
 from server.domain.model import Origin
 from server.rest.codes import CallCode
+from server.rest.documented import EXAMPLES
 from server.rest.shapes import Answer, Request
 from server.service.operator import Operator
 
@@ -47,6 +48,26 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     def path(self) -> str:
         """Where it is called."""
         return f"/v4/{self.service}/{self.name}"
+
+
+def works(
+    handler: Handler, *, service: str = GROUPS, differs: str = "", calls_per_s: int | None = None
+) -> Command:
+    """The row of the command that has the name of its handler.
+
+    What is asked and answered is what the handler says it takes and gives.
+    """
+    kinds = get_type_hints(handler)
+    return Command(
+        service=service,
+        name=handler.__name__,
+        request=kinds["request"],
+        answer=kinds["return"],
+        handler=handler,
+        example=EXAMPLES[handler.__name__],
+        differs=differs,
+        calls_per_s=calls_per_s,
+    )
 
 
 class Absent(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,7 +68,7 @@ class BannedAccounts(Answer, frozen=True, kw_only=True):
     next_offset: Uint32
 
 
-async def get_group_ban_member(call: Call, request: GetBanned) -> Answer:
+async def get_group_ban_member(call: Call, request: GetBanned) -> BannedAccounts:
     """See ``GetBanned``."""
     group = await _room(call, request.group_id)
     now_ms = call.operator.clock.now_ms()
@@ -105,7 +105,7 @@ class Participants(Answer, frozen=True, kw_only=True):
     next_timestamp: int
 
 
-async def get_members(call: Call, request: GetParticipants) -> Answer:
+async def get_members(call: Call, request: GetParticipants) -> Participants:
     """See ``GetParticipants``."""
     group = await _room(call, request.group_id)
     newest = [

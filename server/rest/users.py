@@ -47,7 +47,7 @@ class ImportedAccounts(Answer, frozen=True, kw_only=True):
     fail_accounts: list[str]
 
 
-async def multiaccount_import(call: Call, request: ImportAccounts) -> Answer:
+async def multiaccount_import(call: Call, request: ImportAccounts) -> ImportedAccounts:
     """See ``ImportAccounts``."""
     given = [*(account.user_id for account in request.account_list), *request.accounts]
     users = [user_id for user_id in given if _is_user(call, user_id)]
@@ -76,7 +76,7 @@ class CheckedAccounts(Answer, frozen=True, kw_only=True):
     result_item: list[CheckedAccount]
 
 
-async def account_check(call: Call, request: CheckAccounts) -> Answer:
+async def account_check(call: Call, request: CheckAccounts) -> CheckedAccounts:
     """See ``CheckAccounts``."""
     user_ids = [item.user_id for item in request.check_item]
     known = await call.operator.lists.known([name for name in user_ids if _is_user(call, name)])
@@ -99,7 +99,7 @@ class DeleteAccounts(Request, frozen=True, kw_only=True):
     delete_item: Annotated[list[UserName], Meta(min_length=1, max_length=100)]
 
 
-async def account_delete(call: Call, request: DeleteAccounts) -> Answer:
+async def account_delete(call: Call, request: DeleteAccounts) -> CheckedAccounts:
     """See ``DeleteAccounts``."""
     given = [item.user_id for item in request.delete_item]
     users = [user_id for user_id in given if _is_user(call, user_id)]
@@ -161,7 +161,7 @@ class Statuses(Answer, frozen=True, kw_only=True):
     error_list: list[StatusError]
 
 
-async def query_online_status(call: Call, request: QueryStatus) -> Answer:
+async def query_online_status(call: Call, request: QueryStatus) -> Statuses:
     """See ``QueryStatus``."""
     results: list[UserStatus] = []
     errors: list[StatusError] = []

@@ -90,7 +90,7 @@ class AllAttributes(Answer, frozen=True, kw_only=True):
     group_attr_ary: list[Attribute]
 
 
-async def get_group_attr(call: Call, request: GetAllAttributes) -> Answer:
+async def get_group_attr(call: Call, request: GetAllAttributes) -> AllAttributes:
     """See ``GetAllAttributes``."""
     result = await call.operator.ask(GetAttributes(group_id=request.group_id), call.origin)
     return AllAttributes(
@@ -122,7 +122,7 @@ class CounterValues(Answer, frozen=True, kw_only=True):
     group_counter: list[Counter]
 
 
-async def update_group_counter(call: Call, request: UpdateCounter) -> Answer:
+async def update_group_counter(call: Call, request: UpdateCounter) -> CounterValues:
     """See ``UpdateCounter``; answers the values after it."""
     numbers = {counter.key: counter.value for counter in request.group_counter}
     if request.mode == "Set":
@@ -140,7 +140,7 @@ class CounterKeys(GroupRequest, frozen=True, kw_only=True):
     group_counter_keys: list[str] = field(default_factory=list)
 
 
-async def get_group_counter(call: Call, request: CounterKeys) -> Answer:
+async def get_group_counter(call: Call, request: CounterKeys) -> CounterValues:
     """The values of those that there are."""
     command = GetCounters(group_id=request.group_id, keys=request.group_counter_keys or None)
     return _counters((await call.operator.ask(command, call.origin)).counters)
