@@ -8,9 +8,12 @@ _DURABLE: Final = "1 durable before answered"
 _ONCE: Final = "2 exactly once"
 _ORDER: Final = "3 every device, in order, no hole"
 _MEMORY: Final = "4 slow peers cost no memory"
+_HOOKS: Final = "webhooks at least once, in order, and nothing against the word"
 
 _STORES: Final = ("tests/storage/test_stores.py", "tests/storage/test_sqlite.py")
 _HUB: Final = ("tests/hub",)
+_DELIVERIES: Final = ("tests/webhooks/test_deliveries.py",)
+_ASKED: Final = ("tests/webhooks/test_asked.py",)
 _EXECUTOR: Final = ("tests/service/test_executor.py",)
 
 MUTATIONS: Final = (
@@ -306,5 +309,46 @@ MUTATIONS: Final = (
         old="                await asyncio.wait_for(self.dispatcher.settled(), self._drain_s)\n",
         new="                await asyncio.sleep(0)\n",
         tests=("tests/system/test_signals.py", "tests/system/test_promises.py"),
+    ),
+    Mutation(
+        name="let go of what the webhook did not take",
+        promise=_HOOKS,
+        file="server/webhooks/deliveries.py",
+        old="            if again_ms:\n                return again_ms\n",
+        new="            if again_ms:\n                self._backlog.drop_first(stream)\n",
+        tests=_DELIVERIES,
+    ),
+    Mutation(
+        name="take any answer of the webhook for a good one",
+        promise=_HOOKS,
+        file="server/webhooks/deliveries.py",
+        old="        if 200 <= answer.status < 300:\n",
+        new="        if answer.status < 600:\n",
+        tests=_DELIVERIES,
+    ),
+    Mutation(
+        name="forget the number of an attempt until it is read again",
+        promise=_HOOKS,
+        file="server/webhooks/deliveries.py",
+        old="        stream.attempts = attempt\n",
+        new="",
+        tests=_DELIVERIES,
+    ),
+    Mutation(
+        name="send a message that the operator has dropped",
+        promise=_HOOKS,
+        file="server/service/approval.py",
+        old="        return Approved(command, Wish(is_dropped=True))\n",
+        new="        return Approved(command)\n",
+        tests=_ASKED,
+    ),
+    Mutation(
+        name="do what is repeated as it was before the word",
+        promise=_HOOKS,
+        file="server/service/approval.py",
+        old="            return Approved(question.command, _REPEAT)\n",
+        new="            return Approved(question.command)\n",
+        tests=_ASKED,
+        is_simulated=False,
     ),
 )

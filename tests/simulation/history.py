@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.errors import CloseCode
 from protocol.frames import Request
+from server.node import Node
 from server.service.ports import RequestKey
 from tests.simulation.audit import judge_tables
 from tests.simulation.devices import SdkDevice, ask
@@ -19,7 +20,7 @@ from tests.simulation.mishaps import MISHAPS
 from tests.simulation.raw_device import RawDevice
 from tests.simulation.scene import Scene
 from tests.simulation.virtual_loop import PROCESS, Deadlock, Livelock
-from tests.simulation.workload import READS, Wish
+from tests.simulation.workload import READS, Wish, is_chatroom
 
 PATIENCE_S: Final = 240.0
 """Virtual seconds after the last fault within which all must be well."""
@@ -110,6 +111,8 @@ class History:
         scene.trace.note("healed")
         scene.weather.clear_up()
         scene.network.is_hanging = False
+        if scene.service is not None:
+            scene.service.change()
         for link in scene.network.links:
             link.client.unstall()
         for device in scene.devices:
@@ -133,6 +136,7 @@ class History:
                 return
             await asyncio.sleep(0.5)
         scene.trace.note("well")
+        self._judge_told(is_complete=True)
         runs = [device.runs[-1] for device in scene.running()]
         runs += [device.run for device in scene.raw_devices if not device.is_replaced]
         for run in runs:
@@ -166,10 +170,23 @@ class History:
                 raw_device.ask(Request(id=self._request_id(), method="list_devices"))
                 yield f"{raw_device.label} is at {raw_device.cursor}, not {here}"
 
+        yield from self._untold(node)
         open_count = sum(device.is_open for device in scene.raw_devices)
         open_count += len(scene.running())
         if node.listener.connection_count != open_count:
             yield f"the server keeps {node.listener.connection_count} connections of {open_count}"
+
+    def _untold(self, node: Node) -> Iterator[str]:
+        """What the operator's own service is still to be told."""
+        if node.webhooks is None:
+            return
+        deliveries = node.webhooks.deliveries
+        outbox = self.scene.disk.tables.outbox
+        if outbox.dead(0, 1):
+            self.scene.revive()
+            yield "what could not be told is told again"
+        elif deliveries.waiting or not deliveries.is_resting or outbox.waiting(0, 1):
+            yield f"{deliveries.waiting} are to be told"
 
     async def _end(self) -> None:
         scene = self.scene
@@ -277,9 +294,44 @@ class History:
             scene.findings += oracle.judge_replies(user_id, sightings)
         scene.findings += judge_tables(scene.disk, scene.profile.rulebook.limits)
         scene.findings += scene.loop.errors
+        self._judge_told(is_complete=False)
+        self._judge_asked()
         counts = scene.trace.counts
         counts["slow"] = sum(link.server.pauses for link in scene.network.links)
         counts["virtual s"] = int(scene.loop.time() - 1000)
+
+    def _judge_told(self, *, is_complete: bool) -> None:
+        """Hold what the operator's own service was told by now against the ledgers."""
+        judge = self.scene.service_oracle()
+        if judge is not None:
+            found = judge.judge_told(
+                self.scene.disk.histories, is_room=is_chatroom, is_complete=is_complete
+            )
+            self.scene.findings += [f"webhook: {one}" for one in found]
+
+    def _judge_asked(self) -> None:
+        """Hold what was done against what the operator's own service has answered."""
+        judge = self.scene.service_oracle()
+        if judge is not None:
+            found = [
+                *judge.judge_asked(self.scene.disk.histories),
+                *judge.judge_dropped(list(self._sent_in_vain())),
+            ]
+            self.scene.findings += [f"webhook: {one}" for one in found]
+
+    def _sent_in_vain(self) -> Iterator[str]:
+        """The texts of messages that took effect without an entry."""
+        scene = self.scene
+        for ledger in scene.disk.ledgers.values():
+            for key, applied in ledger.applied.items():
+                wishes = {
+                    asked.wish.params["body"][0]["content"]["text"]
+                    for asked in self._asked
+                    if asked.request_id == key.request_id and asked.wish.method == "send_message"
+                }
+                is_clear = len(scene.contents.get(key, ())) == 1
+                if wishes and is_clear and any(not one.entries for one in applied):
+                    yield from wishes
 
 
 class _LoggedErrors(logging.Handler):

@@ -3,17 +3,21 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable
-from typing import Final
+from typing import Final, cast
 
 from protocol.usersig import sign
 from server.domain.rules import Rulebook
 from server.node import SHARD, Node
 from server.service.credentials import Credentials
+from server.service.outbox import Outbox
 from server.transport.admission import Authenticator
+from server.webhooks.webhooks import Webhooks
 from tests.kit.fakes import NOON_MS, FakeTokens
 from tests.simulation.faulty_store import FaultyStore, Weather
 from tests.simulation.ledger import Disk
 from tests.simulation.network import Network
+from tests.simulation.profile import Hooks
+from tests.simulation.service import Service
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_loop import Process, VirtualLoop, within
 
@@ -72,6 +76,8 @@ class Host:
         weather: Weather,
         rulebook: Rulebook,
         trace: Trace,
+        hooks: Hooks | None = None,
+        service: Service | None = None,
     ) -> None:
         self.wall = WallClock(loop)
         self.node: Node | None = None
@@ -83,6 +89,8 @@ class Host:
         self._weather = weather
         self._rulebook = rulebook
         self._trace = trace
+        self._hooks = hooks
+        self._service = service
         self._tokens = FakeTokens()
         self._process: Process | None = None
         self._has_ended = asyncio.Event()
@@ -146,6 +154,20 @@ class Host:
         """Return once no server runs."""
         await self._has_ended.wait()
 
+    def _webhooks(self, store: FaultyStore, clock: ProcessClock) -> Webhooks | None:
+        if self._service is None or self._hooks is None:
+            return None
+        return Webhooks(
+            asked=self._service,
+            told=self._service,
+            wanted=self._hooks.wanted,
+            blocks_on_failure=self._hooks.blocks,
+            outbox=cast(Outbox, store),
+            clock=clock,
+            limits=self._rulebook.limits,
+            directory=None,
+        )
+
     async def _serve(self, process: Process) -> None:
         """What ``server.app`` does, without signals and the admin listener."""
         inner = self._disk.open()
@@ -168,6 +190,7 @@ class Host:
             clock=clock,
             tokens=self._tokens,
             wall_ms=self.wall.read_ms,
+            webhooks=self._webhooks(store, clock),
         )
         node.listener.open_sockets = self._network.open_sockets
         node.start()

@@ -18,21 +18,28 @@ from tests.simulation.trace import Trace
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """A request that took effect: its content's digest, and what it added to the log."""
+    """A request that took effect: its content's digest, and what it added to the log.
+
+    ``entries`` are how many it made, also those that are not stored.
+    """
 
     digest: bytes
     before: int
     position: int
     seq: int | None
+    entries: int = 0
 
 
 class Ledger:
     """One history: every entry in commit order, and which requests took effect.
 
+    ``changes`` are the entries of each change, also those that are not stored.
+
     Args:
         before: the history that it has a part in common with, and ``forked_at`` up to where.
         applied: what had taken effect by then; not all of it takes a position.
         terms: those that had begun by then.
+        changed: how many changes there were by then.
     """
 
     def __init__(
@@ -41,14 +48,17 @@ class Ledger:
         forked_at: int = 0,
         applied: Mapping[RequestKey, list[Applied]] = MappingProxyType({}),
         terms: Collection[str] = (),
+        changed: int = 0,
     ) -> None:
         self.terms = terms
         self.before = before
         self.forked_at = forked_at
         self.log: list[Committed] = []
+        self.changes: list[Sequence[Committed]] = []
         self.applied = {key: list(times) for key, times in applied.items()}
         self.position = forked_at
         if before is not None:
+            self.changes = list(before.changes[:changed])
             self.log = [told for told in before.log if told.position <= forked_at]
 
     def take(self, batch: Sequence[WriteSet], outcomes: Sequence[Outcome]) -> None:
@@ -57,8 +67,16 @@ class Ledger:
             if not isinstance(outcome, Done):
                 continue
             self.log += [told for told in outcome.committed if told.position]
+            if outcome.committed:
+                self.changes.append(outcome.committed)
             if write_set.request is not None:
-                applied = Applied(write_set.digest, self.position, outcome.position, outcome.seq)
+                applied = Applied(
+                    write_set.digest,
+                    self.position,
+                    outcome.position,
+                    outcome.seq,
+                    len(write_set.entries),
+                )
                 self.applied.setdefault(write_set.request, []).append(applied)
             self.position = max(self.position, outcome.position)
 
@@ -84,6 +102,7 @@ class _Copy(NamedTuple):
     ledger: Ledger
     position: int
     applied: dict[RequestKey, list[Applied]]
+    changed: int
 
 
 class Disk:
@@ -111,21 +130,27 @@ class Disk:
         """The newest term."""
         return f"t{len(self.ledgers)}"
 
+    @property
+    def histories(self) -> Sequence[Ledger]:
+        """The ledgers in the order of their beginnings, each once."""
+        return list({id(one): one for one in self.ledgers.values()}.values())
+
     def back_up(self) -> None:
         """Keep a copy of how it is now."""
         ledger = self.ledger
         applied = {key: list(times) for key, times in ledger.applied.items()}
-        self._copy = _Copy(copy.deepcopy(self.tables), ledger, ledger.position, applied)
+        changed = len(ledger.changes)
+        self._copy = _Copy(copy.deepcopy(self.tables), ledger, ledger.position, applied, changed)
         self._trace.note("backup", self.ledger.position)
 
     def restore(self) -> None:
         """Put the copy in the place of the tables. No process may run on them."""
         assert self._copy is not None
-        tables, ledger, position, applied = self._copy
+        tables, ledger, position, applied, changed = self._copy
         self.tables = copy.deepcopy(tables)
         self._trace.note("restore", position, f"loses {self.ledger.position - position}")
         terms = [name for name, _ in tables.terms]
-        self.ledger = Ledger(ledger, position, applied, terms)
+        self.ledger = Ledger(ledger, position, applied, terms, changed)
 
     def open(self) -> MemoryStore:
         """A store on the tables, as a new process opens it."""

@@ -53,8 +53,12 @@ def _hang(scene: Scene) -> None:
 def _store_fault(scene: Scene) -> None:
     fault = scene.random.choice(list(StoreFault))
     names = ["commit", "commit", "commit", *WRITING]
+    if scene.service is not None:
+        names += ["settle", "settle"]
     if fault not in (StoreFault.UNKNOWN_APPLIED, StoreFault.UNKNOWN_LOST):
         names += ["missed", "followed", "replay", "load", "missed_count"]
+        if scene.service is not None:
+            names += ["waiting", "outgoing"]
     name = scene.random.choice(names)
     scene.trace.quiet("sends", fault.value, name)
     scene.weather.send(name, fault)
@@ -134,6 +138,31 @@ def _vanish(scene: Scene) -> None:
         scene.network.end_process(device.kill(), is_told=False)
 
 
+def _change_receiver(scene: Scene, **fields: float | bool) -> None:
+    if scene.service is not None:
+        scene.service.change(**fields)
+
+
+def _receiver_down(scene: Scene) -> None:
+    _change_receiver(scene, is_down=True)
+
+
+def _receiver_slow(scene: Scene) -> None:
+    _change_receiver(scene, delay_s=scene.random.choice([0.2, 1.0, 4.0]))
+
+
+def _receiver_moody(scene: Scene) -> None:
+    _change_receiver(scene, failing=scene.random.choice([0.2, 0.5, 1.0]))
+
+
+def _receiver_well(scene: Scene) -> None:
+    _change_receiver(scene)
+
+
+def _replay(scene: Scene) -> None:
+    scene.revive()
+
+
 MISHAPS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "cut": _cut,
     "cut all": _cut_all,
@@ -153,4 +182,9 @@ MISHAPS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "new device": _new_device,
     "twin device": _twin_device,
     "vanish": _vanish,
+    "receiver down": _receiver_down,
+    "receiver slow": _receiver_slow,
+    "receiver moody": _receiver_moody,
+    "receiver well": _receiver_well,
+    "replay": _replay,
 }

@@ -6,9 +6,11 @@ from typing import Final
 
 import msgspec
 
+from protocol.callbacks import OFFERED
 from protocol.limits import default_limits
 from server.domain.rules import Rulebook
 from tests.simulation.network import Conditions
+from tests.simulation.service import Temper
 
 FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "connections": ("cut", "cut", "half-open", "stall", "stall"),
@@ -21,6 +23,25 @@ FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "devices": ("new device", "twin device", "app restart", "vanish"),
 }
 """Families of faults; a history has a few of them."""
+
+
+RECEIVER_FAULTS: Final = (
+    "receiver down",
+    "receiver slow",
+    "receiver moody",
+    "receiver well",
+    "replay",
+)
+"""What goes wrong with the operator's own service, in the histories that have one."""
+
+
+class Hooks(msgspec.Struct, frozen=True):
+    """How the operator's own service is asked and told."""
+
+    wanted: frozenset[str]
+    blocks: bool
+    usual: Temper
+    limits: Mapping[str, int]
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -40,6 +61,7 @@ class Profile(msgspec.Struct, frozen=True):
     conditions: Conditions
     words: int
     max_queued_events: int
+    hooks: Hooks | None = None
 
     @property
     def rulebook(self) -> Rulebook:
@@ -111,4 +133,38 @@ def draw(random: Random) -> Profile:
         ),
         words=random.choice([200, 600, 1_000] if is_slow else [30, 200]),
         max_queued_events=random.choice([2, 8, 1024, 1024]),
+    )
+
+
+def with_hooks(profile: Profile, random: Random) -> Profile:
+    """The profile of a history in which the operator's own service is asked and told, or not.
+
+    ``random`` is its own, so that the other histories are what they are without this.
+    """
+    if random.random() >= 0.25:
+        return profile
+    wanted = frozenset(OFFERED)
+    if random.random() < 0.3:
+        wanted = frozenset(random.sample(sorted(OFFERED), len(OFFERED) // 2))
+    limits = {
+        "WEBHOOK_BEFORE_MS": random.choice([300, 2_000]),
+        "WEBHOOK_AFTER_MS": random.choice([300, 2_000]),
+        "WEBHOOK_ATTEMPTS": random.choice([2, 4, 20]),
+        "WEBHOOK_BACKOFF_MS": random.choice([10, 200, 1_000]),
+        "WEBHOOK_BACKOFF_MOST_MS": 3_000,
+        "WEBHOOK_CONNECTIONS": random.choice([1, 2, 16]),
+    }
+    hooks = Hooks(
+        wanted=wanted,
+        blocks=random.random() < 0.6,
+        usual=Temper(
+            travel_s=random.choice([0.0, 0.002, 0.05]), delay_s=random.choice([0.0, 0.0, 0.1])
+        ),
+        limits=limits,
+    )
+    return msgspec.structs.replace(
+        profile,
+        hooks=hooks,
+        limits={**profile.limits, **limits},
+        faults=[*profile.faults, *RECEIVER_FAULTS],
     )

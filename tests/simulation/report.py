@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tests.simulation.faulty_store import StoreFault
-from tests.simulation.profile import FAULTS
+from tests.simulation.profile import FAULTS, RECEIVER_FAULTS
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "faults": (
         *(f"fault {name}" for name in dict.fromkeys(f for fs in FAULTS.values() for f in fs)),
+        *(f"fault {name}" for name in RECEIVER_FAULTS),
         *(fault.value for fault in StoreFault),
     ),
     "server": ("start", "crash", "power cut", "drain", "fenced", "restore", "slow"),
@@ -38,6 +39,23 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "reply UNAVAILABLE",
         "reply TOO_MANY_REQUESTS",
         "reply GROUP_MESSAGE_RATE",
+    ),
+    "webhook": (
+        "told 200",
+        "told 500",
+        "told 410",
+        "told nothing",
+        "asked 200",
+        "asked 500",
+        "asked nothing",
+        "word: refused",
+        "word: vetoed",
+        "word: dropped",
+        "word: rewritten",
+        "word: members refused",
+        "reply CALLBACK_REFUSED",
+        "reply VETOED",
+        "reply CALLBACK_FAILED",
     ),
 }
 """What has to happen in a few hundred histories, by kind."""

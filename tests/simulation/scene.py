@@ -12,9 +12,11 @@ from tests.simulation.host import URL, Host
 from tests.simulation.ledger import Disk
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
-from tests.simulation.profile import draw
+from tests.simulation.profile import draw, with_hooks
 from tests.simulation.raw_device import RawDevice
 from tests.simulation.records import ConnectionRecord
+from tests.simulation.service import Service
+from tests.simulation.service_oracle import Limits, ServiceOracle
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.workload import Workload, is_chatroom
@@ -28,6 +30,8 @@ class Scene:
     Attributes:
         findings: what was seen to be wrong while it went on.
         contents: request -> the contents with which it was sent.
+        service: the operator's own, or None.
+        revived_s: since when what could not be told may be told again.
         wants_restore: the server shall start on the older copy next time.
         is_ending: nothing is started again.
     """
@@ -35,7 +39,7 @@ class Scene:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = Random(seed)
-        self.profile = draw(self.random)
+        self.profile = with_hooks(draw(self.random), Random(seed + 2))
         self.loop = VirtualLoop()
         self.trace = Trace(self.loop)
         self.network = Network(self.loop, seed, self.trace)
@@ -44,9 +48,21 @@ class Scene:
         self.weather = Weather(Random(seed + 1), self.trace)
         self.weather.delay_s = self.profile.store_delay_s
         self.weather.commit_part = self.profile.commit_part
+        hooks = self.profile.hooks
+        self.service: Service | None = None
+        if hooks is not None:
+            self.service = Service(Random(seed + 3), self.trace, hooks.usual)
         self.host = Host(
-            self.loop, self.network, self.disk, self.weather, self.profile.rulebook, self.trace
+            self.loop,
+            self.network,
+            self.disk,
+            self.weather,
+            self.profile.rulebook,
+            self.trace,
+            hooks,
+            self.service,
         )
+        self.revived_s: float | None = None
         self.findings: list[str] = []
         self.contents: dict[RequestKey, set[str]] = {}
         self.devices: list[SdkDevice] = []
@@ -96,6 +112,22 @@ class Scene:
     def running(self) -> list[SdkDevice]:
         """The devices whose application runs."""
         return [device for device in self.devices if device.is_running]
+
+    def revive(self) -> None:
+        """What is dead in the outbox waits again, as the operator's command has it."""
+        if self.disk.tables.outbox.revive(None):
+            self.revived_s = self.revived_s or self.loop.time()
+            node = self.host.node
+            if node is not None and node.webhooks is not None:
+                node.webhooks.deliveries.committed()
+
+    def service_oracle(self) -> ServiceOracle | None:
+        """Who judges what the operator's own service has heard by now."""
+        hooks = self.profile.hooks
+        if self.service is None or hooks is None:
+            return None
+        limits = Limits(hooks.wanted, hooks.limits["WEBHOOK_ATTEMPTS"], hooks.blocks)
+        return ServiceOracle(self.service.calls, limits, self.revived_s)
 
     def start_later(self, device: SdkDevice, cursor: str | None) -> None:
         """Start the device's application again, after a while."""
