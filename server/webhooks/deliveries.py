@@ -73,7 +73,7 @@ class Deliveries:
         self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None)
         self._backlog = Backlog()
         self._ready: deque[Stream] = deque()
-        self._later: list[tuple[int, int, Stream]] = []
+        self._later: list[tuple[float, int, Stream]] = []
         self._couriers: set[asyncio.Task[None]] = set()
         self._said: list[OutboxItem] = []
         self._last_id = 0
@@ -154,16 +154,16 @@ class Deliveries:
                 log.warning("the outbox could not be read; trying again")
             finally:
                 self._is_taking_in = False
-        now_ms = self._clock.now_ms()
-        while self._later and self._later[0][0] <= now_ms:
+        now_s = self._clock.monotonic_s()
+        while self._later and self._later[0][0] <= now_s:
             self._ready.append(heappop(self._later)[2])
         self._send_out()
-        due_s = (self._later[0][0] - now_ms) / 1000 if self._later else _LOOK_AGAIN_S
+        due_s = self._later[0][0] - now_s if self._later else _LOOK_AGAIN_S
         return min(due_s, self._breaker.wait_s() or due_s) if self._ready else due_s
 
     async def _take_in(self) -> None:
         said = 0
-        latest_ms = self._clock.now_ms() + self._limits["WEBHOOK_BACKOFF_MOST_MS"]
+        now_ms, most_ms = self._clock.now_ms(), self._limits["WEBHOOK_BACKOFF_MOST_MS"]
         while True:
             said = len(self._said)  # before what is read now there is nothing else to be told
             page = await self._outbox.waiting(self._last_id, _PAGE)
@@ -173,7 +173,7 @@ class Deliveries:
                 self._last_id = row.id
                 stream, is_new = self._backlog.add(row)
                 if is_new:  # no clock that was once wrong puts it off for longer than is usual
-                    self._put_off(stream, min(row.due_ms, latest_ms))
+                    self._put_off(stream, min(row.due_ms - now_ms, most_ms))
             self._bury_overflow()
         items, self._said = self._said[:said], self._said[said:]
         for item in items:
@@ -185,10 +185,11 @@ class Deliveries:
         if is_new:
             self._put_off(stream, 0)
 
-    def _put_off(self, stream: Stream, due_ms: int) -> None:
-        """Not before its time."""
+    def _put_off(self, stream: Stream, for_ms: int) -> None:
+        """Not now; whatever the wall clock will show by then."""
         self._sleepers += 1
-        heappush(self._later, (due_ms, self._sleepers, stream))
+        due_s = self._clock.monotonic_s() + max(0, for_ms) / 1000
+        heappush(self._later, (due_s, self._sleepers, stream))
 
     def _send_out(self) -> None:
         most = self._limits["WEBHOOK_CONNECTIONS"]
@@ -217,7 +218,7 @@ class Deliveries:
             if not stream.items:
                 self._backlog.forget(stream)
             elif again_ms:
-                self._put_off(stream, self._clock.now_ms() + again_ms)
+                self._put_off(stream, again_ms)
             else:
                 self._ready.append(stream)
 

@@ -36,6 +36,11 @@ class FakeClock:
         self._now_ms += ms
         self._monotonic_ms += ms
 
+    def pass_unseen(self, ms: int) -> None:
+        """Time passes, and the wall clock stands still: the machine's was put back."""
+        assert ms >= 0
+        self._monotonic_ms += ms
+
     def jump_ahead(self, ms: int) -> None:
         """The wall clock shows more, and no time has passed."""
         assert ms >= 0

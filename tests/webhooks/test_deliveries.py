@@ -344,6 +344,21 @@ class TestFailing:
             assert rig.deliveries.delivered == 5, "another one is let through in its place"
             caplog.clear()
 
+    async def test_a_clock_that_was_put_back_puts_nothing_off(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """Found by the simulation: while the wall clock stood still nothing was tried again, and
+        the server looked a thousand times a second whether it was time."""
+        async with rig_on(store, receiver) as rig:
+            receiver.script.append(DOWN)
+            await rig.commit(item("a"))
+            await rig.work()
+            rig.clock.pass_unseen(999)
+            assert await rig.turn() == pytest.approx(0.001)
+            rig.clock.pass_unseen(1)
+            await rig.work()
+            assert rig.told == ["a1", "a2"]
+
 
 class TestRestart:
     async def test_a_clock_that_was_wrong_puts_nothing_off_for_ever(
