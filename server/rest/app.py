@@ -18,7 +18,7 @@ from server.rest.commands import COMMANDS, TABLE
 from server.rest.entrance import Entrance
 from server.rest.openapi import document
 from server.rest.registry import Absent, Call, Command
-from server.rest.shapes import Answer
+from server.rest.shapes import Answer, TopicRequest
 from server.service.operator import Operator
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,9 @@ class RestApi:
     async def _answer(self, command: Command, origin: Origin, body: object) -> Answer:
         try:
             asked: Any = msgspec.convert(body, command.request)
+            if isinstance(asked, TopicRequest) and asked.topic_id:
+                # Done to the whole group it would not be what was asked for.
+                raise CallRefused.of(CallCode.NOT_OFFERED, "TopicId: this server has no topics")
             return await command.handler(Call(self._operator, origin), asked)
         except msgspec.ValidationError as error:
             raise CallRefused.by_shape(error) from error

@@ -20,11 +20,12 @@ COMMANDS: Final[Sequence[Command]] = (
     works(profiles.get_group_info, differs="Members are shown when MemberInfoFilter is given."),
     works(groups.modify_group_base_info),
     works(members.add_group_member),
-    works(members.delete_group_member, differs="An AVChatRoom answers 10007."),
+    works(members.delete_group_member),
     works(
         members.get_group_member_info,
         differs="Next pages through every type of group, as Offset does.",
     ),
+    works(members.get_specified_group_member_info),
     works(members.modify_group_member_info),
     works(groups.change_group_owner),
     works(members.forbid_send_msg),
@@ -54,7 +55,7 @@ COMMANDS: Final[Sequence[Command]] = (
     works(
         imports.import_group_msg,
         differs="All or none; connected members get them, they count as unread, and they are "
-        "kept for HISTORY_MS from SendTime.",
+        "kept for HISTORY_MS from SendTime. RecentContactFlag has no effect.",
     ),
     works(imports.set_unread_msg_num),
     works(imports.delete_group_msg_by_sender, differs="The messages are shown as recalled."),
@@ -65,6 +66,11 @@ COMMANDS: Final[Sequence[Command]] = (
         rooms.get_members,
         service="group_open_avchatroom_http_svc",
         differs="There are no profiles: NickName and Avatar are empty; Mark has no effect.",
+    ),
+    works(
+        rooms.send_broadcast_msg,
+        calls_per_s=1,
+        differs="MsgSeq is 0, as of every message that is not stored.",
     ),
     works(groups.destroy_group),
     works(

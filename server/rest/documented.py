@@ -110,6 +110,22 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
         "Limit": 100,
         "Offset": 0,
     },
+    "get_specified_group_member_info": {
+        "GroupId": _G,
+        "Member_List_Account": ["bob", "peter"],
+        "MemberInfoFilter": [
+            "Role",
+            "JoinTime",
+            "MsgSeq",
+            "MsgFlag",
+            "LastSendMsgTime",
+            "MuteUntil",
+            "NameCard",
+            "OnlineStatus",
+        ],
+        "MemberRoleFilter": ["Owner", "Member"],
+        "AppDefinedDataFilter_GroupMember": ["MemberDefined1", "MemberDefined2"],
+    },
     "modify_group_member_info": {
         "GroupId": _G,
         "Member_Account": "bob",
@@ -205,6 +221,15 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "get_group_ban_member": {"GroupId": "MyRoom", "Limit": 2, "Offset": 0},
     "unban_group_member": {"GroupId": "MyRoom", "Members_Account": ["peter"]},
     "get_members": {"GroupId": "MyRoom", "Timestamp": 0},
+    "send_broadcast_msg": {
+        "From_Account": "leckie",
+        "Random": 8912345,
+        "MsgBody": [
+            {"MsgType": "TIMTextElem", "MsgContent": {"Text": "red packet"}},
+            {"MsgType": "TIMFaceElem", "MsgContent": {"Index": 6, "Data": "abc"}},
+        ],
+        "CloudCustomData": "your cloud custom data",
+    },
     "destroy_group": {"GroupId": _G},
     "account_import": {"UserID": "test", "Nick": "test", "FaceUrl": "http://www.qq.com"},
     "multiaccount_import": {"AccountList": [{"UserID": "test1"}, {"UserID": "test2"}]},

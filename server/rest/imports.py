@@ -17,7 +17,17 @@ from server.domain.model import Origin
 from server.rest.members import RESULT_NUMBERS, AddResult, AddResults
 from server.rest.messages import MsgBody, body_of_elements
 from server.rest.registry import Call
-from server.rest.shapes import Account, Answer, Body, Flag, GroupRequest, Natural, Positive, Uint32
+from server.rest.shapes import (
+    Account,
+    Answer,
+    Body,
+    Flag,
+    GroupRequest,
+    Natural,
+    Positive,
+    TopicRequest,
+    Uint32,
+)
 from server.rest.words import ROLES
 
 
@@ -68,7 +78,7 @@ class MessageImport(Body, frozen=True, kw_only=True):
     random: Uint32 | None = None
 
 
-class ImportGroupMsg(GroupRequest, frozen=True, kw_only=True):
+class ImportGroupMsg(TopicRequest, frozen=True, kw_only=True):
     """Take over messages, the oldest first and later than the group's last; all or none."""
 
     msg_list: Annotated[list[MessageImport], Meta(min_length=1, max_length=20)]
@@ -129,7 +139,7 @@ async def set_unread_msg_num(call: Call, request: SetUnreadMsgNum) -> Answer:
     return Answer()
 
 
-class DeleteBySender(GroupRequest, frozen=True, kw_only=True):
+class DeleteBySender(TopicRequest, frozen=True, kw_only=True):
     """Take the content out of a sender's messages among the last 1,000; nobody is told."""
 
     sender__account: Account

@@ -1,10 +1,11 @@
 """A member as the dialect shows one."""
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from msgspec import UNSET, UnsetType
 
 from protocol.dialect import ROLE_WORDS
+from server.rest.registry import Call
 from server.rest.shapes import Account, AppData, Body, app_data, seconds, until_seconds, wanted
 from server.service.ports import MemberState
 
@@ -21,18 +22,21 @@ class Member(Body, frozen=True, kw_only=True):
     name_card: str | UnsetType = UNSET
     mute_until: int | UnsetType = UNSET
     shut_up_until: int | UnsetType = UNSET
+    online_status: Literal["Online", "Offline"] | UnsetType = UNSET
     app_member_defined_data: AppData | UnsetType = UNSET
 
 
-def member_of(
-    state: MemberState, names: list[str] | None, keys: list[str] | None, now_ms: int
-) -> Member:
-    """A stored member, with the fields and custom fields that the filters let through.
+_ASKED_FOR: Final = frozenset({"ShutUpUntil", "OnlineStatus"})
+"""What is answered only to who asks for it: an older name, and what is no part of the profile."""
 
-    An older name of a field is answered only to who asks for it.
-    """
+
+def member_of(
+    call: Call, state: MemberState, names: list[str] | None, keys: list[str] | None
+) -> Member:
+    """A stored member, with the fields and custom fields that the filters let through."""
     member = state.member
-    until = until_seconds(member.mute_until_ms, now_ms)
+    until = until_seconds(member.mute_until_ms, call.operator.clock.now_ms())
+    is_online = bool(call.operator.lists.presence.devices_of(member.user_id))
     fields = {
         "role": ("Role", ROLE_WORDS[member.role]),
         "join_time": ("JoinTime", seconds(member.join_time_ms)),
@@ -42,11 +46,12 @@ def member_of(
         "name_card": ("NameCard", member.name_card),
         "mute_until": ("MuteUntil", until),
         "shut_up_until": ("ShutUpUntil", until),
+        "online_status": ("OnlineStatus", "Online" if is_online else "Offline"),
     }
     shown: dict[str, Any] = {
         field: value
         for field, (name, value) in fields.items()
-        if wanted(name, names) and (names is not None or field != "shut_up_until")
+        if wanted(name, names) and (names is not None or name not in _ASKED_FOR)
     }
     return Member(
         member__account=member.user_id,

@@ -8,6 +8,7 @@ from protocol.dialect import ROLE_WORDS, RoleWord
 from protocol.results import MemberResultKind
 from protocol.vocabulary import ReceiveOption, Role
 from server.domain.jobs import AddMembers, AdjustMember, ExpelMembers, MuteMembers
+from server.domain.model import Group
 from server.rest.codes import CallCode, CallRefused
 from server.rest.member_info import Member, member_of
 from server.rest.registry import Call
@@ -20,6 +21,7 @@ from server.rest.shapes import (
     GroupId,
     GroupRequest,
     Natural,
+    TopicRequest,
     Uint32,
     changes_of,
     first_given,
@@ -87,6 +89,11 @@ class DeleteGroupMember(GroupRequest, frozen=True, kw_only=True):
 
 async def delete_group_member(call: Call, request: DeleteGroupMember) -> Answer:
     """See ``DeleteGroupMember``; who is no member is no error."""
+    group = await call.operator.lists.group(request.group_id)
+    if not call.operator.rulebook.traits[group.type].stores_members:
+        raise CallRefused.of(
+            CallCode.INVALID_PARAMETERS, "nobody is removed from an AVChatRoom; mute or ban them"
+        )
     command = ExpelMembers(
         group_id=request.group_id,
         user_ids=request.member_to_del__account,
@@ -97,7 +104,7 @@ async def delete_group_member(call: Call, request: DeleteGroupMember) -> Answer:
     return Answer()
 
 
-class ForbidSendMsg(GroupRequest, frozen=True, kw_only=True):
+class ForbidSendMsg(TopicRequest, frozen=True, kw_only=True):
     """Mute members for so many seconds from now, 0 ends it; who is no member is no error."""
 
     members__account: Annotated[list[Account], Meta(min_length=1, max_length=500)]
@@ -117,7 +124,7 @@ async def forbid_send_msg(call: Call, request: ForbidSendMsg) -> Answer:
     return Answer()
 
 
-class GetMuted(GroupRequest, frozen=True, kw_only=True):
+class GetMuted(TopicRequest, frozen=True, kw_only=True):
     """Who is muted in a group, and until when in Unix seconds."""
 
 
@@ -201,15 +208,13 @@ class UserRoles(Answer, frozen=True, kw_only=True):
 
 async def get_role_in_group(call: Call, request: GetRoles) -> UserRoles:
     """See ``GetRoles``."""
-    group = await call.operator.lists.group(request.group_id)
-    if not call.operator.rulebook.traits[group.type].stores_members:
-        raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
-    roles = await call.operator.lists.roles(request.group_id, request.user__account)
+    await _stored(call, request.group_id)
+    states = await call.operator.lists.member_states(request.group_id, request.user__account)
     return UserRoles(
         user_id_list=[
             UserRole(
                 member__account=user_id,
-                role=ROLE_WORDS[roles[user_id]] if user_id in roles else "NotMember",
+                role=ROLE_WORDS[states[user_id].member.role] if user_id in states else "NotMember",
             )
             for user_id in request.user__account
         ]
@@ -238,7 +243,7 @@ class MemberInfos(Answer, frozen=True, kw_only=True):
 async def get_group_member_info(call: Call, request: GetMemberInfo) -> MemberInfos:
     """See ``GetMemberInfo``."""
     lists = call.operator.lists
-    group = await lists.group(request.group_id)
+    group = await _stored(call, request.group_id)
     words = request.member_role_filter
     roles = set(Role) if not words else {ROLES[word] for word in words}
     by_next = request.next is not None
@@ -247,20 +252,72 @@ async def get_group_member_info(call: Call, request: GetMemberInfo) -> MemberInf
     else:
         states = await lists.members(group.group_id, roles, request.offset, request.limit)
     more = by_next and len(states) == request.limit
-    now_ms = call.operator.clock.now_ms()
     return MemberInfos(
         member_num=group.member_count,
         member_list=[
             member_of(
+                call,
                 state,
                 request.member_info_filter,
                 request.app_defined_data_filter__group_member,
-                now_ms,
             )
             for state in states
         ],
         next=(states[-1].member.user_id if more else "") if by_next else UNSET,
     )
+
+
+class GetSpecifiedMembers(GroupRequest, frozen=True, kw_only=True):
+    """The profiles of those of the users who are members and have one of the roles."""
+
+    member__list__account: Annotated[list[Account], Meta(min_length=1, max_length=50)]
+    member_info_filter: list[str] | None = None
+    member_role_filter: list[RoleWord] | None = None
+    app_defined_data_filter__group_member: list[str] | None = None
+
+
+class SpecifiedMembers(Answer, frozen=True, kw_only=True):
+    """In the order of the request."""
+
+    group_id: GroupId
+    member_list: list[Member]
+
+
+async def get_specified_group_member_info(
+    call: Call, request: GetSpecifiedMembers
+) -> SpecifiedMembers:
+    """See ``GetSpecifiedMembers``."""
+    group = await _stored(call, request.group_id)
+    user_ids = list(dict.fromkeys(request.member__list__account))
+    states = await call.operator.lists.member_states(group.group_id, user_ids)
+    words = request.member_role_filter or ROLES
+    roles = {ROLES[word] for word in words}
+    return SpecifiedMembers(
+        group_id=group.group_id,
+        member_list=[
+            member_of(
+                call,
+                states[user_id],
+                request.member_info_filter,
+                request.app_defined_data_filter__group_member,
+            )
+            for user_id in user_ids
+            if user_id in states and states[user_id].member.role in roles
+        ],
+    )
+
+
+async def _stored(call: Call, group_id: str) -> Group:
+    """The living group, of a type that stores members.
+
+    Raises:
+        CallRefused: NOT_SUPPORTED_BY_TYPE.
+        Refused: GROUP_NOT_FOUND.
+    """
+    group = await call.operator.lists.group(group_id)
+    if not call.operator.rulebook.traits[group.type].stores_members:
+        raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
+    return group
 
 
 class ModifyMember(GroupRequest, frozen=True, kw_only=True):
@@ -277,9 +334,7 @@ class ModifyMember(GroupRequest, frozen=True, kw_only=True):
 
 async def modify_group_member_info(call: Call, request: ModifyMember) -> Answer:
     """See ``ModifyMember``."""
-    group = await call.operator.lists.group(request.group_id)
-    if not call.operator.rulebook.traits[group.type].stores_members:
-        raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
+    await _stored(call, request.group_id)
     command = AdjustMember(
         group_id=request.group_id,
         user_id=request.member__account,

@@ -22,8 +22,8 @@ from server.rest.shapes import (
     Body,
     Flag,
     GroupId,
-    GroupRequest,
     Positive,
+    TopicRequest,
     Uint32,
     seconds,
 )
@@ -50,7 +50,7 @@ class Mention(Body, frozen=True, kw_only=True):
     group_at__account: Account | None = None
 
 
-class SendGroupMsg(GroupRequest, frozen=True, kw_only=True):
+class SendGroupMsg(TopicRequest, frozen=True, kw_only=True):
     """Say something in a group, in anybody's name or in the operator's.
 
     The same message with the same Random within 5 minutes is not sent again.
@@ -139,7 +139,7 @@ def _mentioned(mentions: list[Mention]) -> list[str]:
     return users
 
 
-class SendSystemNotification(GroupRequest, frozen=True, kw_only=True):
+class SendSystemNotification(TopicRequest, frozen=True, kw_only=True):
     """Tell members something of the operator's: those named, or all; only who is connected hears.
 
     In an AVChatRoom it is always all.
@@ -162,7 +162,7 @@ async def send_group_system_notification(call: Call, request: SendSystemNotifica
     return Answer()
 
 
-class GetMessages(GroupRequest, frozen=True, kw_only=True):
+class GetMessages(TopicRequest, frozen=True, kw_only=True):
     """A group's log, newest first, from ReqMsgSeq down or from its end."""
 
     req_msg_number: Annotated[int, Meta(ge=1, le=20)]
@@ -261,7 +261,7 @@ class MessageNumber(Body, frozen=True, kw_only=True):
     msg_seq: Positive
 
 
-class RecallMessages(GroupRequest, frozen=True, kw_only=True):
+class RecallMessages(TopicRequest, frozen=True, kw_only=True):
     """Take messages back; each one has its own RetCode."""
 
     msg_seq_list: Annotated[list[MessageNumber], Meta(min_length=1, max_length=10)]

@@ -1,5 +1,6 @@
 """Commands that look groups up: their profiles with members, and the groups of a user."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
@@ -8,6 +9,7 @@ from protocol.commands import GetGroups
 from protocol.dialect import ROLE_WORDS
 from protocol.results import GroupProfile
 from protocol.vocabulary import GroupType, Role
+from server.rest.codes import CallCode, CallRefused
 from server.rest.member_info import Member, member_of
 from server.rest.registry import Call
 from server.rest.shapes import (
@@ -119,6 +121,8 @@ class GroupInfos(Answer, frozen=True, kw_only=True):
 async def get_group_info(call: Call, request: GetGroupInfo) -> GroupInfos:
     """See ``GetGroupInfo``."""
     result = await call.operator.ask(GetGroups(group_ids=request.group_id_list), call.origin)
+    if request.response_filter.member_info_filter is not None:
+        _check_size(call, [found.group for found in result.groups if found.group is not None])
     infos = []
     for found in result.groups:
         if found.group is None:
@@ -133,17 +137,27 @@ async def get_group_info(call: Call, request: GetGroupInfo) -> GroupInfos:
     return GroupInfos(group_info=infos)
 
 
+def _check_size(call: Call, groups: Sequence[GroupProfile]) -> None:
+    """Refuse to look up more members than an answer could hold.
+
+    Raises:
+        CallRefused: ANSWER_TOO_LARGE.
+    """
+    shown = sum(min(group.member_count, _MOST_MEMBERS) for group in groups)
+    if shown * _MEMBER_BYTES > call.operator.rulebook.limits["REST_ANSWER_BYTES"]:
+        raise CallRefused.of(CallCode.ANSWER_TOO_LARGE)
+
+
 async def _info(call: Call, profile: GroupProfile, chosen: GroupFilter) -> GroupInfo:
     members: list[Member] | UnsetType = UNSET
     if chosen.member_info_filter is not None:
-        now_ms = call.operator.clock.now_ms()
         states = await call.operator.lists.members(profile.group_id, set(Role), 0, _MOST_MEMBERS)
         members = [
             member_of(
+                call,
                 state,
                 chosen.member_info_filter,
                 chosen.app_defined_data_filter__group_member,
-                now_ms,
             )
             for state in states
         ]
@@ -158,6 +172,8 @@ async def _info(call: Call, profile: GroupProfile, chosen: GroupFilter) -> Group
 
 _MOST_MEMBERS = 6_000
 """How many members get_group_info shows of a group; get_group_member_info has pages."""
+_MEMBER_BYTES = len('{"Member_Account":"a","AppMemberDefinedData":[]},')
+"""The least that one of them takes."""
 
 
 class JoinedFilter(Body, frozen=True, kw_only=True):

@@ -1,15 +1,27 @@
 """Commands about AVChatRooms: who takes part, and who may not."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from server.domain.jobs import BanUsers
 from server.domain.model import Group
 from server.rest.codes import CallCode, CallRefused
+from server.rest.messages import MsgBody, body_of_elements
 from server.rest.registry import Call
-from server.rest.shapes import Account, Answer, Body, GroupRequest, Natural, Uint32, seconds
+from server.rest.shapes import (
+    Account,
+    Answer,
+    Body,
+    GroupRequest,
+    Natural,
+    Request,
+    Uint32,
+    seconds,
+)
 
+_DESCRIPTION_BYTES: Final = 1_000
 _SHOWN = 1_000
 _PAGE = 500
 
@@ -19,11 +31,15 @@ class BanMembers(GroupRequest, frozen=True, kw_only=True):
 
     members__account: Annotated[list[Account], Meta(min_length=1, max_length=20)]
     duration: Annotated[int, Meta(ge=1, le=2**32 - 1)]
-    description: Annotated[str, Meta(max_length=1000)] = ""
+    description: Annotated[str, Meta(max_length=_DESCRIPTION_BYTES)] = ""
 
 
 async def ban_group_member(call: Call, request: BanMembers) -> Answer:
     """See ``BanMembers``."""
+    if len(request.description.encode()) > _DESCRIPTION_BYTES:
+        raise CallRefused.of(
+            CallCode.INVALID_PARAMETERS, "Description is at most 1000 bytes - at `$.Description`"
+        )
     command = BanUsers(
         group_id=request.group_id,
         user_ids=request.members__account,
@@ -81,6 +97,37 @@ async def get_group_ban_member(call: Call, request: GetBanned) -> BannedAccounts
         ],
         next_offset=after if after < len(banned) else 0,
     )
+
+
+class SendBroadcast(Request, frozen=True, kw_only=True):
+    """Say something in every AVChatRoom in which somebody takes part.
+
+    The same message with the same Random within 5 minutes is not sent again.
+    """
+
+    random: Uint32
+    msg_body: MsgBody
+    from__account: Account | None = None
+    cloud_custom_data: str = ""
+
+
+class BroadcastSent(Answer, frozen=True, kw_only=True):
+    """MsgSeq is 0: these messages are not stored."""
+
+    msg_seq: int
+
+
+async def send_broadcast_msg(call: Call, request: SendBroadcast) -> BroadcastSent:
+    """See ``SendBroadcast``; the operator's own service neither is asked nor hears of it."""
+    await call.operator.broadcast(
+        body_of_elements(request.msg_body),
+        request.cloud_custom_data,
+        msgspec.structs.replace(
+            call.origin, random=request.random, is_unasked=True, is_untold=True
+        ),
+        as_user_id=request.from__account or None,
+    )
+    return BroadcastSent(msg_seq=0)
 
 
 class GetParticipants(GroupRequest, frozen=True, kw_only=True):

@@ -37,6 +37,12 @@ class GroupRequest(Request, frozen=True, kw_only=True):
     group_id: GroupId
 
 
+class TopicRequest(GroupRequest, frozen=True, kw_only=True):
+    """A call that the original takes for one topic of a group, too; this server has none."""
+
+    topic_id: str = ""
+
+
 class Answer(Body, frozen=True, kw_only=True):
     """The envelope of every answer; the HTTP status is 200 also when ActionStatus is FAIL."""
 
@@ -119,6 +125,7 @@ __all__ = [
     "Request",
     "Signed",
     "Switch",
+    "TopicRequest",
     "Uint32",
     "UnsetType",
     "app_data",

@@ -10,8 +10,10 @@ import msgspec
 from protocol.commands import ChangingCommand, Command, SendMessage
 from protocol.errors import ErrorCode, Refused
 from protocol.identifiers import is_user_id
+from protocol.messages import Element
 from protocol.results import SendMessageResult
 from server.domain.jobs import ForgetUsers, RevokeTokens
+from server.domain.messages import check_message
 from server.domain.model import Actor, Origin
 from server.domain.rules import Rulebook
 from server.service.access import Reader
@@ -25,6 +27,8 @@ from server.service.queries import Queries
 REPEAT_MS: Final = 300_000
 """Within this time of a message the same one with the same number is a repeat of it."""
 
+_ROOMS_AT_ONCE: Final = 256
+_GONE: Final = ErrorCode.GROUP_NOT_FOUND
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -124,6 +128,41 @@ class Operator:
         finally:
             if self._saying.get(keys[0]) is saying:
                 del self._saying[keys[0]]
+
+    async def broadcast(
+        self, body: list[Element], custom_data: str, origin: Origin, *, as_user_id: str | None
+    ) -> int:
+        """The same message to every AVChatRoom in which somebody takes part; to how many.
+
+        Nothing of it is stored. Repeated with the same ``origin.random`` within REPEAT_MS it goes
+        only to rooms that have not had it. A room that ends meanwhile is passed over.
+
+        Raises:
+            Refused: as ``say``; no room has had it.
+        """
+        said = 0
+        first = SendMessage(group_id="", body=body, custom_data=custom_data)
+        check_message(self.rulebook, first)
+        self._actor(origin, as_user_id)
+        rooms = await self.lists.rooms()
+        for start in range(0, len(rooms), _ROOMS_AT_ONCE):
+            outcomes = await asyncio.gather(
+                *(
+                    self.say(
+                        msgspec.structs.replace(first, group_id=group_id),
+                        origin,
+                        as_user_id=as_user_id,
+                    )
+                    for group_id in rooms[start : start + _ROOMS_AT_ONCE]
+                ),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if not isinstance(outcome, BaseException):
+                    said += 1
+                elif not isinstance(outcome, Refused) or outcome.code is not _GONE:
+                    raise outcome
+        return said
 
     async def ask(self, command: Command, origin: Origin) -> Any:  # noqa: ANN401 - as change
         """The result of a reading command.

@@ -141,10 +141,22 @@ class OperatorQueries:
         """Up to ``limit`` stored members with user IDs above the given."""
         return await asked(self._store.members(group_id, after_user_id, limit, roles))
 
-    async def roles(self, group_id: str, user_ids: Sequence[str]) -> Mapping[str, Role]:
-        """The roles of those of the users who are stored members."""
-        states = await asked(self._store.member_states(group_id, user_ids))
-        return {user_id: state.member.role for user_id, state in states.items()}
+    async def member_states(
+        self, group_id: str, user_ids: Sequence[str]
+    ) -> Mapping[str, MemberState]:
+        """The memberships of those of the users who are stored members."""
+        return await asked(self._store.member_states(group_id, user_ids))
+
+    async def rooms(self) -> Sequence[str]:
+        """The AVChatRooms in which somebody takes part now, by ID."""
+        found: list[str] = []
+        offset = 0
+        while True:
+            page, total = await self.group_ids(GroupType.AVCHATROOM, offset, _PAGE)
+            found += [one for one in page if self.presence.participant_count(one)]
+            offset += len(page)
+            if not page or offset >= total:
+                return found
 
     async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
         """Who is muted in the group, with the end of it in Unix milliseconds; by user ID.

@@ -276,6 +276,22 @@ async def test_an_answer_that_would_be_too_large(tmp_path: Path) -> None:
             assert answer["ErrorCode"] == code
 
 
+async def test_members_that_would_be_too_many_are_not_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office_of("memory", tmp_path, rules(limits={"REST_ANSWER_BYTES": 400})) as office:
+        group = {"Type": "Public", "Name": "x", "GroupId": "g", "MemberList": []}
+        rows = [{"Member_Account": f"u{n}"} for n in range(9)]
+        await office.ok("create_group", {**group, "MemberList": rows})
+        asked: list[str] = []
+        monkeypatch.setattr(office.world.store, "members", asked.append)
+        few = {"GroupIdList": ["g"], "ResponseFilter": {"GroupBaseInfoFilter": ["Name"]}}
+        await office.ok("get_group_info", few)
+        many = {"GroupIdList": ["g"], "ResponseFilter": {"MemberInfoFilter": ["Role"]}}
+        assert await office.code("get_group_info", many) == 10018
+        assert asked == []
+
+
 async def test_a_bug_of_ours_shows_nothing(
     office: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -122,6 +122,7 @@ ANSWERS: dict[str, Any] = {
         "NextOffset": 0,
     },
     "get_members": {"MemberList": [], "NextTimestamp": 0},
+    "send_broadcast_msg": {"MsgSeq": 0},
     "multiaccount_import": {"FailAccounts": []},
     "account_check": {
         "ResultItem": [
@@ -167,6 +168,23 @@ def member_info(answer: dict[str, Any]) -> None:
     }
 
 
+def specified(answer: dict[str, Any]) -> None:
+    assert answer["GroupId"] == G
+    (peter,) = answer["MemberList"]  # bob is an admin
+    assert peter == {
+        "Member_Account": "peter",
+        "Role": "Member",
+        "JoinTime": NOON_S,
+        "MsgSeq": peter["MsgSeq"],
+        "MsgFlag": "AcceptAndNotify",
+        "LastSendMsgTime": 0,
+        "NameCard": "",
+        "MuteUntil": 0,
+        "OnlineStatus": "Offline",
+        "AppMemberDefinedData": [],
+    }
+
+
 def sent(answer: dict[str, Any]) -> None:
     assert answer["MsgTime"] == NOON_S
     assert answer["MsgSeq"] > 0
@@ -187,6 +205,7 @@ def logged(answer: dict[str, Any]) -> None:
 
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "get_group_member_info": member_info,
+    "get_specified_group_member_info": specified,
     "send_group_msg": sent,
     "group_msg_get_simple": logged,
 }

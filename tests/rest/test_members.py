@@ -59,7 +59,7 @@ async def test_nobody_is_added_to_a_room(office: Office) -> None:
     await office.ok("create_group", {"Type": "AVChatRoom", "Name": "x", **ROOM})
     request = {**ROOM, "MemberList": [{"Member_Account": "a"}]}
     assert await office.code("add_group_member", request) == 10007
-    assert await office.code("delete_group_member", {**ROOM, "MemberToDel_Account": ["a"]}) == 10007
+    assert await office.code("delete_group_member", {**ROOM, "MemberToDel_Account": ["a"]}) == 10004
     assert await office.code("get_role_in_group", {**ROOM, "User_Account": ["a"]}) == 10007
     request = {**ROOM, "Member_Account": "a", "NameCard": "A"}
     assert await office.code("modify_group_member_info", request) == 10007
@@ -152,6 +152,54 @@ async def test_members_page_by_page(crew: Office) -> None:
     assert [row["Role"] for row in staff] == ["Admin", "Owner"]
     assert await crew.code("get_group_member_info", {**OF_G, "Limit": 6001}) == 10004
     assert await crew.code("get_group_member_info", {**OF_G, "MemberRoleFilter": ["x"]}) == 10004
+
+
+async def test_members_by_name(crew: Office) -> None:
+    await crew.world.online("peter")
+    asked = {**OF_G, "Member_List_Account": ["peter", "zoe", "leckie", "peter", "bob"]}
+
+    async def found(**options: object) -> list[dict[str, Any]]:
+        answer = await crew.ok("get_specified_group_member_info", {**asked, **options})
+        return list(answer["MemberList"])
+
+    everything = await found()
+    assert [row["Member_Account"] for row in everything] == ["peter", "leckie", "bob"]
+    assert everything == [
+        next(row for row in await members(crew) if row["Member_Account"] == name)
+        for name in ("peter", "leckie", "bob")
+    ], "the same as in the list of all"
+    shown = await found(MemberInfoFilter=["OnlineStatus"], MemberRoleFilter=["Member", "Admin"])
+    assert [(row["Member_Account"], row["OnlineStatus"]) for row in shown] == [
+        ("peter", "Online"),
+        ("bob", "Offline"),
+    ]
+    assert "Role" not in shown[0]
+    assert "OnlineStatus" not in everything[0]
+    (online,) = await members(crew, MemberInfoFilter=["OnlineStatus"], MemberRoleFilter=["Member"])
+    assert online["OnlineStatus"] == "Online"
+    fields = await found(AppDefinedDataFilter_GroupMember=["MemberDefined2"])
+    assert [row["AppMemberDefinedData"] for row in fields] == [[], [], []]
+    name = "get_specified_group_member_info"
+    too_many = {**OF_G, "Member_List_Account": [f"u{n}" for n in range(51)]}
+    assert await crew.code(name, too_many) == 10005
+    assert await crew.code(name, {**asked, "GroupId": "none"}) == 10010
+    assert await crew.code(name, {**asked, "MemberRoleFilter": ["NotMember"]}) == 10004
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("get_group_member_info", {}),
+        ("get_specified_group_member_info", {"Member_List_Account": ["a"]}),
+        ("get_role_in_group", {"User_Account": ["a"]}),
+        ("modify_group_member_info", {"Member_Account": "a", "NameCard": "A."}),
+    ],
+)
+async def test_a_room_has_no_profiles_of_members(
+    office: Office, name: str, more: dict[str, Any]
+) -> None:
+    await office.ok("create_group", {"Type": "AVChatRoom", "Name": "x", **ROOM})
+    assert await office.code(name, {**ROOM, **more}) == 10007
 
 
 async def test_roles_and_their_change(crew: Office) -> None:
