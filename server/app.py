@@ -161,7 +161,7 @@ async def serve(settings: Settings, dropped_log_lines: Callable[[], int]) -> int
             new_id=SystemTokens().token,
             is_behind_proxy=settings.behind_proxy,
         )
-        metrics = Metrics(Watched(node, dropped_log_lines))
+        metrics = Metrics(Watched(node, rest, dropped_log_lines))
         return await Server(settings, node, rest, metrics).run()
     finally:
         await _close(store, max(_CLOSE_S, settings.limits["DRAIN_MS"] / 1000))

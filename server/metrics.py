@@ -1,7 +1,7 @@
 """What Prometheus is told: figures that the parts of a node keep, read when somebody asks."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -13,26 +13,29 @@ from prometheus_client.registry import Collector
 
 from server.hub.session import Mode
 from server.node import Node
+from server.rest.app import RestApi
 from server.service.tally import Tally
+from server.webhooks.webhooks import Webhooks
 
-Figure = int | Mapping[str, int] | Tally | None
-"""One number, one for each value of the label, sizes in steps, or what this node does not have."""
+Figure = int | Tally | Mapping[Any, int] | Mapping[Any, Tally] | None
+"""One number or sizes in steps, one of them for the labels' values, or what this node has not."""
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """What is looked at: a node, and how many lines of the log were dropped."""
+    """What is looked at: a node, its REST API, and how many lines of the log were dropped."""
 
     node: Node
+    rest: RestApi
     dropped_log_lines: Callable[[], int]
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One row. ``label`` is the name of its one label, whose values are fixed; "" for none."""
+    """One row. ``labels`` are the names of its labels, whose values are few."""
 
     kind: str
     meaning: str
     read: Callable[[Watched], Figure]
-    label: str = ""
+    labels: tuple[str, ...] = ()
 
 
 def _sessions(watched: Watched) -> Mapping[str, int]:
@@ -51,12 +54,13 @@ def _refusals(watched: Watched) -> Mapping[str, int]:
     return {code.name: count for code, count in watched.node.dispatcher.refusals.items()}
 
 
-def _webhook(name: str) -> Callable[[Watched], int | None]:
-    def read(watched: Watched) -> int | None:
-        webhooks = watched.node.webhooks
-        return None if webhooks is None else int(getattr(webhooks.deliveries, name))
+def _webhook(read: Callable[[Webhooks], Figure]) -> Callable[[Watched], Figure]:
+    """Like ``read`` where there is a webhook, and nothing where there is none."""
 
-    return read
+    def read_it(watched: Watched) -> Figure:
+        return None if watched.node.webhooks is None else read(watched.node.webhooks)
+
+    return read_it
 
 
 METRICS: Final[Mapping[str, Metric]] = {
@@ -70,11 +74,18 @@ METRICS: Final[Mapping[str, Metric]] = {
         "connections that were accepted",
         lambda watched: watched.node.listener.opened_count,
     ),
+    "muster_closes_total": Metric(
+        "counter",
+        "connections that ended, by the name of the server's close code, or PEER (it closed), LOST "
+        "(without a word), PROTOCOL (no WebSocket)",
+        lambda watched: watched.node.listener.closes,
+        ("code",),
+    ),
     "muster_sessions": Metric(
         "gauge",
         "devices that are told events as they are committed (live), or read them from the log",
         _sessions,
-        "mode",
+        ("mode",),
     ),
     "muster_commit_changes": Metric(
         "histogram",
@@ -95,10 +106,23 @@ METRICS: Final[Mapping[str, Metric]] = {
         "counter",
         "requests of clients; `unknown` are those whose method is none",
         lambda watched: watched.node.dispatcher.requests,
-        "method",
+        ("method",),
     ),
     "muster_refusals_total": Metric(
-        "counter", "requests of clients that were answered with an error", _refusals, "code"
+        "counter", "requests of clients that were answered with an error", _refusals, ("code",)
+    ),
+    "muster_rest_calls_total": Metric(
+        "counter",
+        "calls of the admin REST API, by `service/command` and ErrorCode; `unknown` are those whose "
+        "command is none, VETOED all codes of the webhook's own",
+        lambda watched: watched.rest.calls.by_code,
+        ("command", "code"),
+    ),
+    "muster_rest_call_ms": Metric(
+        "histogram",
+        "how long calls of the admin REST API took, from the head to the answer",
+        lambda watched: watched.rest.calls.took_ms,
+        ("command",),
     ),
     "muster_log_position": Metric(
         "gauge",
@@ -106,16 +130,46 @@ METRICS: Final[Mapping[str, Metric]] = {
         lambda watched: watched.node.hub.position,
     ),
     "muster_webhook_waiting": Metric(
-        "gauge", "what waits to be told to the webhook", _webhook("waiting")
+        "gauge",
+        "what waits to be told to the webhook",
+        _webhook(lambda webhooks: webhooks.deliveries.waiting),
+    ),
+    "muster_webhook_oldest_ms": Metric(
+        "gauge",
+        "how long ago the oldest change was made of which the webhook is still to be told",
+        _webhook(lambda webhooks: webhooks.deliveries.oldest_age_ms),
+    ),
+    "muster_webhook_lag_ms": Metric(
+        "gauge",
+        "how old the last change was of which the webhook was told, when it was",
+        _webhook(lambda webhooks: webhooks.deliveries.lag_ms),
     ),
     "muster_webhook_delivered_total": Metric(
-        "counter", "what the webhook was told and has taken", _webhook("delivered")
+        "counter",
+        "what the webhook was told and has taken",
+        _webhook(lambda webhooks: webhooks.deliveries.delivered),
     ),
     "muster_webhook_failed_total": Metric(
-        "counter", "attempts to tell the webhook that failed", _webhook("failed")
+        "counter",
+        "attempts to tell the webhook that failed",
+        _webhook(lambda webhooks: webhooks.deliveries.failed),
     ),
     "muster_webhook_dead_total": Metric(
-        "counter", "what was given up since the start", _webhook("buried")
+        "counter",
+        "what was given up since the start",
+        _webhook(lambda webhooks: webhooks.deliveries.buried),
+    ),
+    "muster_webhook_questions_total": Metric(
+        "counter",
+        "changes that the webhook was to be asked about, by what came of it: `failed` without a "
+        "usable answer, `not asked` while it fails again and again",
+        _webhook(lambda webhooks: webhooks.questions.outcomes),
+        ("outcome",),
+    ),
+    "muster_webhook_question_ms": Metric(
+        "histogram",
+        "how long the webhook took for its answer before a change, or until it was given up",
+        _webhook(lambda webhooks: webhooks.questions.durations),
     ),
     "muster_log_lines_dropped_total": Metric(
         "counter",
@@ -147,33 +201,40 @@ class Metrics(Collector):
         """The figures as they are now; those that this node does not have are left out."""
         for name, metric in METRICS.items():
             figure = metric.read(self._watched)
-            if isinstance(figure, Tally):
-                yield _histogram(name, metric.meaning, figure)
-            elif figure is not None:
-                yield _numbers(name, metric, figure)
+            if figure is not None:
+                yield _family(name, metric, figure)
 
     async def _show(self, _request: web.Request) -> web.Response:
         text = generate_latest(self._registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _numbers(name: str, metric: Metric, figure: int | Mapping[str, int]) -> Family:
-    shape = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = shape(name, metric.meaning, labels=[metric.label] if metric.label else [])
-    if isinstance(figure, int):
-        family.add_metric([], figure)
-    else:
-        for value, count in figure.items():
-            family.add_metric([value], count)
+def _family(name: str, metric: Metric, figure: Figure) -> Family:
+    """The figure of a metric, for each of the labels' values that there are."""
+    shape: Any = _SHAPES[metric.kind](name, metric.meaning, labels=list(metric.labels))
+    rows = figure.items() if isinstance(figure, Mapping) else [((), figure)]
+    for values, one in rows:
+        labels = [values] if isinstance(values, str) else list(values)
+        if isinstance(one, Tally):
+            shape.add_metric(labels, buckets=_buckets(one), sum_value=one.total)
+        else:
+            shape.add_metric(labels, one)
+    family: Family = shape
     return family
 
 
-def _histogram(name: str, meaning: str, tally: Tally) -> Family:
+_SHAPES: Final[Mapping[str, Callable[..., Any]]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+
+def _buckets(tally: Tally) -> list[tuple[str, float]]:
+    """How many there are up to each bound."""
     buckets: list[tuple[str, float]] = []
     so_far = 0
     for bound, count in zip([*map(str, tally.bounds), "+Inf"], tally.counts, strict=True):
         so_far += count
         buckets.append((bound, so_far))
-    family = HistogramMetricFamily(name, meaning)
-    family.add_metric([], buckets=buckets, sum_value=tally.total)
-    return family
+    return buckets

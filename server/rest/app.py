@@ -13,6 +13,7 @@ from protocol.dialect import REST_PLATFORM
 from protocol.errors import Refused
 from server.domain.model import Origin
 from server.domain.rules import Rulebook
+from server.rest.calls import Calls
 from server.rest.codes import CallCode, CallRefused
 from server.rest.commands import COMMANDS, TABLE
 from server.rest.entrance import Entrance
@@ -36,6 +37,9 @@ class RestApi:
     Args:
         new_id: makes the number of a call, for the log and the header ``X-Request-Id``.
         is_behind_proxy: a proxy names the callers' addresses.
+
+    Attributes:
+        calls: what is counted of them.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class RestApi:
         self._values = ValueLimits(
             array_items=self._body_bytes, map_keys=limits["MAP_KEYS"], nesting=limits["NESTING"] + 4
         )
+        self.calls = Calls()
         self._openapi = _ENCODE(document(COMMANDS))
 
     def add_to(self, app: web.Application) -> None:
@@ -87,14 +92,17 @@ class RestApi:
             log.exception("call %s failed", call_id)
             code = int(CallCode.INTERNAL)
             body = _ENCODE(failure(CallRefused.of(CallCode.INTERNAL)))
+        took_ms = (asyncio.get_running_loop().time() - started_s) * 1000
+        place = request.match_info["service"], request.match_info["command"]
+        self.calls.add(TABLE.get(place), code, took_ms)
         # The address has the token in it: only what was matched of the path is written down.
         log.info(
             "call %s of %s/%s by %s: %d, %.0f ms",
             call_id,
-            *(request.match_info[part][:64] for part in ("service", "command")),
+            *(part[:64] for part in place),
             admin_id or "nobody",
             code,
-            (asyncio.get_running_loop().time() - started_s) * 1000,
+            took_ms,
         )
         return web.Response(body=body, content_type=_JSON, headers={"X-Request-Id": call_id})
 

@@ -17,6 +17,7 @@ from protocol.errors import CloseCode, ConnectionRefused
 from server.hub.session import Parting, Session
 from server.transport.admission import Arrival
 from server.transport.conversation import Talk
+from server.transport.endings import LOST, ending_of
 from server.transport.frames import Kind, frame_at, pong
 from server.transport.wsprotocol import WebSocketProtocol
 
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_conversation",
         "_deadline",
         "_descriptor",
+        "_ending",
         "_fragments",
         "_is_ended",
         "_listener",
@@ -90,6 +92,7 @@ class Connection(asyncio.Protocol):
         self.last_received_s = 0.0
         self.paused_since_s: float | None = None
         self.paused_buffer_bytes = 0
+        self._ending = LOST
 
     @property
     def address(self) -> str:
@@ -125,7 +128,9 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.CLOSING
         if (session := self.session) is not None:
             self._listener.hub.remove(session)
-        self._listener.closed(self, self._address, was_introduced=self.session is not None)
+        self._listener.closed(
+            self, self._address, was_introduced=self.session is not None, why=self._ending
+        )
         if self._conversation is not None:
             self._conversation.end()
         self._conversation = None
@@ -190,6 +195,7 @@ class Connection(asyncio.Protocol):
         """See ``Sink.close``: bye, the close frame, and an end even if the peer does not answer."""
         if self._phase is Phase.CLOSING:
             return
+        self._ending = why.code.name
         if (session := self.session) is not None and why.code is not CloseCode.TOO_SLOW:
             session.flush_all()
         ws = self._rules()
@@ -395,6 +401,8 @@ class Connection(asyncio.Protocol):
                 self._transport.write(data)
             else:
                 self._is_ended = True
+                if self._ending is LOST:
+                    self._ending = ending_of(ws)
                 self._phase = Phase.CLOSING
                 self._end_of_data()
                 self._arm(self._listener.limits["CLOSE_MS"], self._transport.abort)

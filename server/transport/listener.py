@@ -22,6 +22,7 @@ from server.transport.accepting import open_sockets
 from server.transport.admission import Addresses, Authenticator, Gates
 from server.transport.connection import Connection
 from server.transport.conversation import Conversation, Talk
+from server.transport.endings import ENDINGS
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Listener:
         self.open_sockets: Callable[[str, int], Sequence[socket.socket]] = open_sockets
         self.is_draining = False
         self.closed_count = 0
+        self.closes = dict.fromkeys(ENDINGS, 0)
         self.opened_count = 0
         self.paused: set[Connection] = set()
         self.counted: set[Connection] = set()
@@ -172,9 +174,12 @@ class Listener:
         if transport_socket is not None:
             self._set_socket_options(transport_socket)
 
-    def closed(self, connection: Connection, address: str, *, was_introduced: bool) -> None:
-        """A connection is gone."""
+    def closed(
+        self, connection: Connection, address: str, *, was_introduced: bool, why: str
+    ) -> None:
+        """A connection is gone; ``why`` is one of ENDINGS."""
         self.closed_count += 1
+        self.closes[why] += 1
         slot = self._slot_of.pop(connection, None)
         if slot is not None:
             self._slots[slot].discard(connection)

@@ -13,12 +13,29 @@ from protocol.errors import ErrorCode, Refused
 from server.domain.model import Origin
 from server.service.approval import DROP, REFUSE, Opinion
 from server.service.ports import Clock
+from server.service.tally import Tally
 from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import Answer, Call, NoAnswer, Receiver
 
 log = logging.getLogger(__name__)
 
 _INFO_CHARACTERS: Final = 300
+
+
+OUTCOMES: Final = (
+    "allowed",
+    "rewritten",
+    "some refused",
+    "refused",
+    "vetoed",
+    "dropped",
+    "failed",
+    "not asked",
+)
+"""How a question ends: ``some refused`` of those to be brought in; ``failed`` without a usable
+answer, and ``not asked`` while the service fails again and again."""
+
+DURATIONS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 
 
 class _Body(msgspec.Struct, frozen=True):
@@ -42,7 +59,8 @@ class Questions:
         blocks_on_failure: what no usable answer means: False allows, True refuses.
 
     Attributes:
-        failed: how often there was none.
+        outcomes: how many questions ended how; every one of OUTCOMES is there.
+        durations: how long those took that were asked, in ms.
     """
 
     def __init__(
@@ -54,15 +72,24 @@ class Questions:
         blocks_on_failure: bool,
     ) -> None:
         self._receiver = receiver
+        self._clock = clock
         self._breaker = Breaker(clock, "asking the webhook")
         self._timeout_s = limits["WEBHOOK_BEFORE_MS"] / 1000
         self._blocks_on_failure = blocks_on_failure
-        self.failed = 0
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self.durations = Tally(DURATIONS_MS)
 
     async def ask(self, request: CallbackRequest, origin: Origin) -> Opinion:
         """See ``Operator.ask``."""
         if not self._breaker.take():
-            return self._without_answer()
+            return self._without_answer("not asked")
+        began_s = self._clock.monotonic_s()
+        try:
+            return await self._asked(request, origin)
+        finally:
+            self.durations.add(round((self._clock.monotonic_s() - began_s) * 1000))
+
+    async def _asked(self, request: CallbackRequest, origin: Origin) -> Opinion:
         call = Call(
             name=NAME_OF[type(request)],
             body=encode_request(request),
@@ -75,18 +102,34 @@ class Questions:
         except NoAnswer as error:
             log.warning("%s: the webhook gave no usable answer: %s", call.name, error)
             self._breaker.failed(str(error))
-            return self._without_answer()
+            return self._without_answer("failed")
         except BaseException:
             self._breaker.gave_up()
             raise
         self._breaker.succeeded()
-        return _opinion(body)
+        try:
+            opinion = _opinion(body)
+        except Refused:
+            self.outcomes["failed"] += 1
+            raise
+        self.outcomes[_outcome(opinion)] += 1
+        return opinion
 
-    def _without_answer(self) -> Opinion:
-        self.failed += 1
+    def _without_answer(self, outcome: str) -> Opinion:
+        self.outcomes[outcome] += 1
         if self._blocks_on_failure:
             raise Refused(ErrorCode.CALLBACK_FAILED)
         return Opinion()
+
+
+def _outcome(opinion: Opinion) -> str:
+    if opinion.code in (REFUSE, DROP):
+        return "refused" if opinion.code == REFUSE else "dropped"
+    if opinion.code:
+        return "vetoed"
+    if opinion.body is not None or opinion.custom_data is not None:
+        return "rewritten"
+    return "some refused" if opinion.refused_user_ids else "allowed"
 
 
 def _understood(answer: Answer, request: CallbackRequest) -> _Body:

@@ -103,15 +103,17 @@ class World:
             shard=SHARD,
         )
         approval = None
+        self.questions: Questions | None = None
         if receiver is not None:
+            self.questions = Questions(
+                receiver,
+                clock=self.clock,
+                limits=rulebook.limits,
+                blocks_on_failure=blocks_on_failure,
+            )
             approval = Approval(
                 callbacks,
-                Questions(
-                    receiver,
-                    clock=self.clock,
-                    limits=rulebook.limits,
-                    blocks_on_failure=blocks_on_failure,
-                ),
+                self.questions,
                 store=store,
                 clock=self.clock,
                 has_taken=self.executor.has_taken,

@@ -11,11 +11,13 @@ from protocol.errors import ErrorCode
 from protocol.methods import METHODS
 from server.metrics import METRICS
 from server.service.executor import COMMIT_STEPS
+from server.transport.endings import ENDINGS
+from server.webhooks.questions import OUTCOMES
 from tests.kit.server_process import ServerProcess
-from tests.kit.system_device import Device, connect_device, text
+from tests.kit.system_device import PATIENCE_S, Device, connect_device, text
 
 Figures = Mapping[tuple[str, str], float]
-"""(name, the label's value or "") -> the number."""
+"""(name, the labels' values in order) -> the number."""
 
 NOBODY = "http://127.0.0.1:9/"
 
@@ -34,9 +36,11 @@ async def figures(server: ServerProcess) -> Figures:
         assert METRICS[name].kind == family.type
         assert family.documentation == METRICS[name].meaning
         for sample in family.samples:
-            label = "le" if sample.name.endswith("_bucket") else METRICS[name].label
-            assert set(sample.labels) == ({label} if label else set())
-            key = sample.name, sample.labels.get(label, "")
+            labels = METRICS[name].labels
+            if sample.name.endswith("_bucket"):
+                labels = (*labels, "le")
+            assert set(sample.labels) == set(labels)
+            key = sample.name, " ".join(sample.labels[label] for label in labels)
             assert key not in found
             found[key] = sample.value
     return found
@@ -52,8 +56,9 @@ async def test_a_new_server_counts_nothing_and_has_every_label(tmp_path: Path) -
         found = await figures(server)
     names = {name for name, _ in found}
     assert names == {
-        n for n in METRICS if "webhook" not in n and METRICS[n].kind != "histogram"
+        n for n in METRICS if not {"webhook", "rest"} & set(n.split("_")) and "changes" not in n
     } | {f"muster_commit_changes_{part}" for part in ("bucket", "count", "sum")}
+    assert set(of(found, "muster_closes_total")) == set(ENDINGS)
     assert set(of(found, "muster_requests_total")) == {*METHODS, "unknown"}
     assert set(of(found, "muster_refusals_total")) == {code.name for code in ErrorCode}
     assert set(of(found, "muster_sessions")) == {"live", "catching_up"}
@@ -106,6 +111,66 @@ async def test_known_traffic_is_counted(tmp_path: Path) -> None:
         assert server.trouble() == []
 
 
+async def test_how_connections_end_is_counted(tmp_path: Path) -> None:
+    limits = {"HELLO_MS": 300, "FRAME_BYTES": 2_000}
+    with ServerProcess(tmp_path, limits=limits) as server:
+        polite = await connect_device(server, "alice")
+        lost = await connect_device(server, "bob")
+        loud = await connect_device(server, "carol")
+        late = await Device.open(server.ws)
+        stranger = await asyncio.open_connection(*server.address())
+        stranger[1].write(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stranger[0].read()
+        stranger[1].close()
+        await polite.close()
+        await loud.send_bytes(b"x" * 3_000)
+        lost.drop()
+        wanted = {"PEER": 1, "LOST": 1, "TOO_LARGE": 1, "TOO_SLOW": 1, "PROTOCOL": 1}
+        async with asyncio.timeout(PATIENCE_S):
+            closes: Mapping[str, float] = {}
+            while sum(closes.values()) < 5:
+                closes = of(await figures(server), "muster_closes_total")
+        assert {name: count for name, count in closes.items() if count} == wanted
+        for device in (late, loud):
+            await device.close()
+
+
+async def test_calls_of_the_operator_are_counted(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        query = {
+            "sdkappid": "1400000000",
+            "identifier": "administrator",
+            "usersig": server.token("administrator"),
+            "random": "1",
+            "contenttype": "json",
+        }
+        async with aiohttp.ClientSession() as http:
+            for path, code in (
+                ("group_open_http_svc/get_appid_group_list", 0),
+                ("group_open_http_svc/destroy_group", 10010),
+                ("group_open_http_svc/destroy_group", 10010),
+                ("group_open_http_svc/" + "x" * 100, 10003),
+                ("nowhere/at_all", 60009),
+            ):
+                url = f"{server.admin}/v4/{path}"
+                body = {"GroupId": "nowhere"} if "destroy" in path else {}
+                async with http.post(url, params=query, json=body) as response:
+                    assert (await response.json())["ErrorCode"] == code
+        found = await figures(server)
+        known = "group_open_http_svc"
+        assert of(found, "muster_rest_calls_total") == {
+            f"{known}/get_appid_group_list 0": 1,
+            f"{known}/destroy_group 10010": 2,
+            "unknown 10003": 1,
+            "unknown 60009": 1,
+        }
+        assert of(found, "muster_rest_call_ms_count") == {
+            f"{known}/get_appid_group_list": 1,
+            f"{known}/destroy_group": 2,
+            "unknown": 2,
+        }
+
+
 async def test_what_the_webhook_is_behind_is_shown(tmp_path: Path) -> None:
     env = {
         "MUSTER_WEBHOOK_URL": NOBODY,
@@ -126,4 +191,8 @@ async def test_what_the_webhook_is_behind_is_shown(tmp_path: Path) -> None:
         assert found["muster_webhook_waiting", ""] == 3
         assert found["muster_webhook_delivered_total", ""] == 0
         assert found["muster_webhook_dead_total", ""] == 0
+        assert found["muster_webhook_oldest_ms", ""] > 0
+        assert found["muster_webhook_lag_ms", ""] == 0
+        assert of(found, "muster_webhook_questions_total") == dict.fromkeys(OUTCOMES, 0)
+        assert found["muster_webhook_question_ms_count", ""] == 0
         await alice.close()

@@ -12,7 +12,7 @@ from server.storage.memory import MemoryStore
 from server.webhooks.receiver import Answer
 from tests.kit.devices import ADMIN, Device, Gone, World, body, rulebook_with, world_on
 from tests.kit.fakes import HookedStore, until
-from tests.kit.receivers import DOWN, OK, ScriptedReceiver, says
+from tests.kit.receivers import DOWN, OK, Reaction, ScriptedReceiver, says
 from tests.webhooks.expected import account, group_callback, group_of, text_message
 
 SEND = "Group.CallbackBeforeSendMsg"
@@ -301,6 +301,55 @@ class TestNoUsableAnswer:
         await alice.say("g", "and always")
         assert len(receiver.told("BeforeSendMsg")) == 7
         assert len(alice.texts("g")) == 22
+
+
+class TestCounts:
+    async def test_what_came_of_each_question_is_counted(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await group_of(world, receiver)
+        questions = world.questions
+        assert questions is not None
+        before = dict(questions.outcomes)
+        text = [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "x"}}]
+        answers: dict[str, Reaction] = {
+            "allowed": OK,
+            "refused": says(1),
+            "vetoed": says(10_123),
+            "dropped": says(2),
+            "rewritten": says(0, MsgBody=text),
+            "failed": DOWN,
+        }
+        for answer in answers.values():
+            receiver.by_name = {SEND: answer}
+            await alice.send("send_message", group_id="g", body=body("x"))
+        receiver.by_name = {SEND: says(0, MsgBody="none")}
+        await alice.send("send_message", group_id="g", body=body("x"))
+        receiver.by_name = {SEND: DOWN}
+        for _ in range(6):
+            await alice.send("send_message", group_id="g", body=body("x"))
+        grown = {name: count - before[name] for name, count in questions.outcomes.items()}
+        assert grown == {
+            **dict.fromkeys(answers, 1),
+            "failed": 7,
+            "some refused": 0,
+            "not asked": 1,
+        }
+        assert sum(questions.durations.counts) == sum(questions.outcomes.values()) - 1
+
+    async def test_the_time_that_it_takes_is_counted(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await group_of(world, receiver)
+        assert world.questions is not None
+        before = world.questions.durations.total
+        receiver.by_name = {SEND: receiver.hold}
+        said = alice.send("send_message", group_id="g", body=body("x"))
+        await until(lambda: receiver.held)
+        world.clock.advance(150)
+        receiver.answer("x")
+        await said
+        assert world.questions.durations.total == before + 150
 
 
 class TestOrder:
