@@ -190,7 +190,7 @@ CLOSES: Final[Mapping[CloseCode, CloseSpec]] = {
     CloseCode.NORMAL: CloseSpec(True, "normal"),
     CloseCode.GOING_AWAY: CloseSpec(True, "going away"),
     CloseCode.MALFORMED: CloseSpec(False, "a malformed frame, or a message before hello"),
-    CloseCode.NOT_AUTHENTICATED: CloseSpec(False, "a bad, expired or missing signature"),
+    CloseCode.NOT_AUTHENTICATED: CloseSpec(False, "a bad, expired, revoked or missing signature"),
     CloseCode.FORBIDDEN: CloseSpec(False, "banned or not allowed (origin, account)"),
     CloseCode.TOO_SLOW: CloseSpec(True, "took nothing for too long, or said no hello in time"),
     CloseCode.REPLACED: CloseSpec(False, "the same device connected again, or too many devices"),

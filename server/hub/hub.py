@@ -8,6 +8,7 @@ from protocol.codec import Codec
 from protocol.errors import CloseCode, ConnectionRefused
 from protocol.frames import Reply
 from protocol.results import ErrorBody
+from protocol.usersig import SigCode
 from protocol.vocabulary import EventKind, Notice, ReceiveOption
 from server.domain.rules import Rulebook
 from server.hub.cursors import cursor_text
@@ -284,7 +285,13 @@ class Hub:
         feed = self.rooms.feed(user_id)
         sessions = () if feed is None else feed.sessions
         for session in sessions:
-            session.sink.close(ConnectionRefused(CloseCode.REPLACED, "signed out by the operator"))
+            session.sink.close(
+                ConnectionRefused(
+                    CloseCode.NOT_AUTHENTICATED,
+                    "signed out by the operator",
+                    error_code=int(SigCode.REVOKED),
+                )
+            )
         return len(sessions)
 
     # Presence.

@@ -430,7 +430,7 @@ class Sessions(Protocol):
     """The connections of users, to be ended."""
 
     def sign_out(self, user_id: str) -> int:
-        """Close every connection of the user, who may come back; returns how many it were."""
+        """Close every connection of the user: its token was revoked; returns how many it were."""
 
 
 class Publisher(Protocol):

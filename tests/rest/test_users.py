@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from protocol.errors import CloseCode
+from protocol.usersig import SigCode
 from tests.kit.office import Office, office_of, rules
 
 LOGIN = "im_open_login_svc"
@@ -20,7 +21,10 @@ async def test_sign_out(office: Office) -> None:
     await office.ok("kick", {"UserID": "ann"}, LOGIN)
     for device in (first, second):
         assert device.closed is not None
-        assert device.closed.code is CloseCode.REPLACED
+        assert (device.closed.code, device.closed.error_code) == (
+            CloseCode.NOT_AUTHENTICATED,
+            SigCode.REVOKED,
+        )
     assert bob.is_open
     assert (await office.world.online("ann")).is_live, "who has a newer token comes back"
     await office.ok("kick", {"Identifier": "zoe"}, LOGIN)

@@ -74,7 +74,8 @@ async def test_what_was_revoked_stays_so_over_a_kill(tmp_path: Path) -> None:
         await device.say_hello("alice", old)
         await device.frame("welcome")
         assert await code_of_call(server, server.token("administrator"), *kick) == 0
-        assert (await device.frame("bye"))["code"] == 4409
+        bye = await device.frame("bye")
+        assert (bye["code"], bye["error_code"]) == (4401, usersig.SigCode.REVOKED)
         await device.close()
         for _ in range(2):
             newer = server.token("alice", now_s=int(time.time()) + 30)
