@@ -10,6 +10,9 @@ _ORDER: Final = "3 every device, in order, no hole"
 _MEMORY: Final = "4 slow peers cost no memory"
 _HOOKS: Final = "webhooks at least once, in order, and nothing against the word"
 
+_UNREAD: Final = "what is unread is what came after one's place, but for what is quiet"
+_REVOKED: Final = "a revoked token is worth nothing"
+
 _STORES: Final = ("tests/storage/test_stores.py", "tests/storage/test_sqlite.py")
 _HUB: Final = ("tests/hub",)
 _DELIVERIES: Final = ("tests/webhooks/test_deliveries.py",)
@@ -350,5 +353,29 @@ MUTATIONS: Final = (
         new="            return Approved(question.command)\n",
         tests=_ASKED,
         is_simulated=False,
+    ),
+    Mutation(
+        name="count the operator's quiet messages as unread",
+        promise=_UNREAD,
+        file="server/storage/numbering.py",
+        old="            head.quiet += 1\n",
+        new="            head.quiet += 0\n",
+        tests=("tests/machines/test_unread.py",),
+    ),
+    Mutation(
+        name="read on past the end of the log because of a repeat",
+        promise=_UNREAD,
+        file="server/storage/numbering.py",
+        old="        return min(moved.seq, head.seq), min(moved.quiet, head.quiet)\n",
+        new="        return moved.seq, moved.quiet\n",
+        tests=("tests/machines/test_unread.py",),
+    ),
+    Mutation(
+        name="take a token of the second in which the user was kicked",
+        promise=_REVOKED,
+        file="server/service/credentials.py",
+        old="issued_s <= up_to_s",
+        new="issued_s < up_to_s",
+        tests=("tests/service/test_credentials.py",),
     ),
 )
