@@ -361,6 +361,7 @@ MUTATIONS: Final = (
         old="            head.quiet += 1\n",
         new="            head.quiet += 0\n",
         tests=("tests/machines/test_unread.py",),
+        is_simulated=False,
     ),
     Mutation(
         name="read on past the end of the log because of a repeat",
@@ -369,6 +370,7 @@ MUTATIONS: Final = (
         old="        return min(moved.seq, head.seq), min(moved.quiet, head.quiet)\n",
         new="        return moved.seq, moved.quiet\n",
         tests=("tests/machines/test_unread.py",),
+        is_simulated=False,
     ),
     Mutation(
         name="take a token of the second in which the user was kicked",
@@ -377,5 +379,6 @@ MUTATIONS: Final = (
         old="issued_s <= up_to_s",
         new="issued_s < up_to_s",
         tests=("tests/service/test_credentials.py",),
+        is_simulated=False,
     ),
 )
