@@ -44,8 +44,12 @@ class BareWriter:
         self._process = process
 
     def group(self, in_flight: int, seconds: float) -> Written:
-        """Group commits, so many requests under way."""
+        """Group commits, so many requests under way; a statement for each row."""
         return self._tell(f"group {in_flight} {seconds}")
+
+    def bulk(self, in_flight: int, seconds: float) -> Written:
+        """The same, with the rows of a batch together in few statements, as our store does."""
+        return self._tell(f"bulk {in_flight} {seconds}")
 
     def alone(self, seconds: float) -> Written:
         """One commit after the other, nothing else around it."""

@@ -20,6 +20,7 @@ LEVELS: Final = ((1, 1), (32, 8), (256, 64))
 
 CONNECTIONS: Final = max(connections for _, connections in LEVELS)
 BARE: Final = "bare writer"
+BULK: Final = "bare writer, in bulk"
 ALONE: Final = "bare commit"
 _MEMBERS: Final = 3
 _TEXT: Final = "x" * 100
@@ -57,7 +58,8 @@ def _measure(sizes: Sizes, tell: Callable[[str], None]) -> Result:
             f"a request is a message of 100 characters to a group of {_MEMBERS} connected members: "
             f"{_MEMBERS} deliveries and a reply, after the commit is synced",
             f"{BARE}: a thread that commits the same rows, as many as have gathered, for an event "
-            f"loop that does nothing else; {ALONE}: the same without loop and second thread",
+            "loop that does nothing else; in bulk: the rows of a batch in few statements, and those "
+            f"of a group once; {ALONE}: one by one without loop and second thread",
             f"a synced write of 4 KiB takes this disk {synced_ms:.2f} ms",
             others_note(others),
         ],
@@ -130,16 +132,18 @@ def ask(
 
 
 def _bare(writer: BareWriter, in_flight: int, sizes: Sizes, runs: Runs) -> None:
-    """The bare writer at the same level, and how ours compares with it."""
+    """The bare writers at the same level, and how ours compares with them."""
     level = f"{in_flight} in flight"
-    written = writer.group(in_flight, sizes.seconds)
-    runs.add(f"{level}: requests", written.per_s, "per second", "higher", side=BARE)
-    runs.add(f"{level}: server CPU", written.cpu_us, "us per request", "lower", side=BARE)
     ours = runs.last(f"{level}: requests", OURS)
     is_most = in_flight == max(number for number, _ in LEVELS)
-    if ours is not None:
-        goal = _GOAL_RATIO if is_most else None
-        runs.add(f"{level}: share of the bare rate", ours / written.per_s, "", "higher", goal=goal)
+    for side, write in ((BARE, writer.group), (BULK, writer.bulk)):
+        written = write(in_flight, sizes.seconds)
+        runs.add(f"{level}: requests", written.per_s, "per second", "higher", side=side)
+        runs.add(f"{level}: server CPU", written.cpu_us, "us per request", "lower", side=side)
+        if ours is not None:
+            goal = _GOAL_RATIO if is_most and side == BARE else None
+            share = ours / written.per_s
+            runs.add(f"{level}: share of the {side}", share, "", "higher", goal=goal)
 
 
 def _alone(writer: BareWriter, sizes: Sizes, runs: Runs) -> None:

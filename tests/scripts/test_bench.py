@@ -223,7 +223,12 @@ def test_what_fails_does_not_take_the_rest_with_it(
 @pytest.mark.slow
 def test_the_bare_writer_writes() -> None:
     with bare_writer() as writer:
-        for written in (writer.group(8, 0.1), writer.alone(0.05), writer.read(0.02)):
+        for written in (
+            writer.group(8, 0.1),
+            writer.bulk(8, 0.1),
+            writer.alone(0.05),
+            writer.read(0.02),
+        ):
             assert written.count > 0
             assert written.per_s > 0
             assert written.waits_ms > 0

@@ -8,6 +8,7 @@ It makes a database as ours is, and then obeys lines on standard input, each ans
 JSON:
 
     group IN_FLIGHT SECONDS   the requests of an event loop, so many under way, in group commits
+    bulk IN_FLIGHT SECONDS    the same, with the rows of a batch together in few statements
     alone SECONDS             one commit after the other, without a loop and a second thread
     read SECONDS              one row by its key, again and again
 
@@ -21,6 +22,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -61,40 +63,58 @@ class Rows:
         self._position = 0
 
     def write(self, count: int) -> None:
-        """The rows of ``count`` sends, in a transaction of their own, synced."""
+        """The rows of ``count`` sends, a statement each, in a transaction of their own, synced."""
         connection = self._connection
-        first, self._position = self._position + 1, self._position + count
-        numbers = range(first, first + count)
+        connection.execute("BEGIN IMMEDIATE")
+        for number in self._numbers(count):
+            group = number % _GROUPS
+            connection.execute(ADD_ENTRY.example, _entry(number))
+            connection.execute(PUT_HEAD.example, _head(group, number))
+            connection.execute(MOVE_MARK.example, _mark(group, number))
+            connection.execute(ADD_REQUEST.example, _request(number))
+            connection.execute(MOVE_SHARD, (number, number))
+        connection.execute("COMMIT")
+
+    def write_together(self, count: int) -> None:
+        """The same rows as our store writes them: few statements, and each row of a group once."""
+        connection = self._connection
+        numbers = self._numbers(count)
         groups = {number % _GROUPS: number for number in numbers}
         connection.execute("BEGIN IMMEDIATE")
-        ADD_ENTRY.run(
-            connection,
-            [(n, f"g:group-{n % _GROUPS}", n // _GROUPS, "message", _ENTRY) for n in numbers],
-        )
-        PUT_HEAD.run(
-            connection,
-            [(f"g:group-{g}", n // _GROUPS, n, _NOW_MS, n, None) for g, n in groups.items()],
-        )
-        MOVE_MARK.run(
-            connection,
-            [(f"group-{g}", f"sender-{g}", 0, 0, n, _NOW_MS) for g, n in groups.items()],
-        )
-        ADD_REQUEST.run(
-            connection,
-            [
-                (f"sender-{n % _GROUPS}", f"0-{n:08}", b"d" * 16, n // _GROUPS, _NOW_MS, _REPLY)
-                for n in numbers
-            ],
-        )
+        ADD_ENTRY.run(connection, [_entry(number) for number in numbers])
+        PUT_HEAD.run(connection, [_head(*group) for group in groups.items()])
+        MOVE_MARK.run(connection, [_mark(*group) for group in groups.items()])
+        ADD_REQUEST.run(connection, [_request(number) for number in numbers])
         connection.execute(MOVE_SHARD, (self._position, self._position))
         connection.execute("COMMIT")
+
+    def _numbers(self, count: int) -> range:
+        first, self._position = self._position + 1, self._position + count
+        return range(first, first + count)
+
+
+def _entry(number: int) -> tuple[Any, ...]:
+    return number, f"g:group-{number % _GROUPS}", number // _GROUPS, "message", _ENTRY
+
+
+def _head(group: int, number: int) -> tuple[Any, ...]:
+    return f"g:group-{group}", number // _GROUPS, number, _NOW_MS, number, None, 0
+
+
+def _mark(group: int, number: int) -> tuple[Any, ...]:
+    return f"group-{group}", f"sender-{group}", 0, 0, number, _NOW_MS, 0
+
+
+def _request(number: int) -> tuple[Any, ...]:
+    user_id, request_id = f"sender-{number % _GROUPS}", f"0-{number:08}"
+    return user_id, request_id, b"d" * 16, number // _GROUPS, _NOW_MS, _REPLY
 
 
 class Writer:
     """A thread that writes what has gathered, and wakes those who wait for it."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, write: Callable[[int], None]) -> None:
+        self._write = write
         self._jobs: SimpleQueue[asyncio.Future[None] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run)
@@ -122,7 +142,7 @@ class Writer:
                 pass
             error: sqlite3.Error | None = None
             try:
-                self._rows.write(len(batch))
+                self._write(len(batch))
             except sqlite3.Error as caught:
                 error = caught
             self._loop.call_soon_threadsafe(_settle, batch, error)
@@ -136,8 +156,8 @@ def _settle(batch: list["asyncio.Future[None]"], error: sqlite3.Error | None) ->
             future.set_exception(error)
 
 
-async def _group(rows: Rows, in_flight: int, seconds: float) -> list[float]:
-    writer = Writer(rows)
+async def _group(write: Callable[[int], None], in_flight: int, seconds: float) -> list[float]:
+    writer = Writer(write)
     end_s = time.monotonic() + seconds
     waits: list[float] = []
 
@@ -174,7 +194,9 @@ def _read(connection: sqlite3.Connection, seconds: float) -> list[float]:
 def _obey(connection: sqlite3.Connection, rows: Rows, words: list[str]) -> dict[str, Any]:
     begin_s, cpu_s = time.monotonic(), time.process_time()
     if words[0] == "group":
-        waits = asyncio.run(_group(rows, int(words[1]), float(words[2])))
+        waits = asyncio.run(_group(rows.write, int(words[1]), float(words[2])))
+    elif words[0] == "bulk":
+        waits = asyncio.run(_group(rows.write_together, int(words[1]), float(words[2])))
     elif words[0] == "alone":
         waits = _alone(rows, float(words[1]))
     else:

@@ -219,7 +219,11 @@ static void on_answer(struct connection *connection)
     asker->oldest = (asker->oldest + 1) % MOST_IN_FLIGHT;
     asker->under_way--;
     answered++;
-    errors += (uint32_t)says(&connection->frame, "error");
+    if (says(&connection->frame, "error") && !errors++) {
+        fputs("swarm: the first refusal: ", stderr);
+        fwrite(connection->frame.peek, 1, connection->frame.peek_length, stderr);
+        fputc('\n', stderr);
+    }
     if (is_asking)
         ask_once(connection);
 }
