@@ -34,7 +34,8 @@ from server.storage.sqlite import open_sqlite
 from server.system import SystemClock, SystemTokens
 from server.transport.admin import AdminListener
 from server.transport.admission import Authenticator
-from server.transport.jwt_tokens import JwtVerifier, KeysRefused
+from server.transport.jwt_keys import KeyFile, KeysRefused
+from server.transport.jwt_tokens import JwtVerifier
 from server.webhooks.receiver import HttpReceiver
 from server.webhooks.webhooks import Webhooks
 
@@ -316,22 +317,25 @@ def _webhooks(settings: Settings, outbox: Outbox, clock: Clock) -> Webhooks | No
 
 def _jwt(settings: Settings) -> JwtVerifier | None:
     if not settings.jwt_secret and not settings.jwt_keys:
+        for name in ("jwt_audience", "jwt_issuer"):
+            if getattr(settings, name):
+                raise config.SettingsRefused(
+                    f"{name} is set, and neither jwt_secret nor jwt_keys: no JWT would be taken"
+                )
         return None
+    name = "jwt_keys"
     try:
-        key_set = Path(settings.jwt_keys).read_text(encoding="utf-8") if settings.jwt_keys else ""
-    except (OSError, UnicodeError) as error:
-        raise config.SettingsRefused(f"jwt_keys cannot be read: {error}") from error
-    if settings.jwt_keys and not key_set.strip():
-        raise config.SettingsRefused("jwt_keys is an empty file; a JWK set was expected")
-    try:
+        keys = KeyFile(Path(settings.jwt_keys), time.monotonic) if settings.jwt_keys else ""
+        name = "jwt_secret"
         return JwtVerifier(
             secret=settings.jwt_secret,
-            key_set=key_set,
+            key_set=keys,
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
         )
     except KeysRefused as error:
-        raise config.SettingsRefused(f"jwt_secret or jwt_keys cannot be used: {error}") from error
+        where = f" ({settings.jwt_keys})" if name == "jwt_keys" else ""
+        raise config.SettingsRefused(f"{name}{where} cannot be used: {error}") from error
 
 
 def _rulebook(settings: Settings) -> Rulebook:

@@ -164,7 +164,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         is_secret=True,
     ),
     "jwt_keys": Setting(
-        str, "file with a JWK set, the public keys of JWTs by RS256 and ES256; read at the start"
+        str,
+        "file with a JWK set, the public keys of JWTs by RS256 and ES256; read again when it changes",
     ),
     "jwt_audience": Setting(str, "what aud in JWTs must name; they have none when not set"),
     "jwt_issuer": Setting(str, "what iss in JWTs must be; anything when not set"),

@@ -13,7 +13,7 @@ from jwt.algorithms import ECAlgorithm
 
 from protocol import usersig
 from tests.kit.server_process import SDKAPPID, ServerProcess, run_command
-from tests.kit.system_device import Device
+from tests.kit.system_device import PATIENCE_S, Device
 
 SECRET = "a secret of HS256, long enough for it"
 OLD, NEW, STRANGE = "the old key", "the new key", "a key of somebody else"
@@ -101,6 +101,16 @@ async def test_a_server_takes_jwts_by_its_settings(tmp_path: Path) -> None:
         for token in (by_secret, by_set, server.token("alice")):
             assert await code_of_hello(server, token) is None
         assert await code_of_hello(server, by_set[:-9]) == usersig.SigCode.MALFORMED
+        newer = ec.generate_private_key(ec.SECP256R1())
+        by_newer = jwt.encode(claims, newer, algorithm="ES256", headers={"kid": "k2"})
+        assert await code_of_hello(server, by_newer) == usersig.SigCode.WRONG_KEY
+        rows = [{**ECAlgorithm.to_jwk(newer.public_key(), as_dict=True), "kid": "k2"}]
+        (tmp_path / "keys.new").write_text(json.dumps({"keys": rows}))
+        (tmp_path / "keys.new").rename(tmp_path / "keys.json")
+        async with asyncio.timeout(PATIENCE_S):
+            while await code_of_hello(server, by_newer) is not None:  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.2)
+        assert await code_of_hello(server, by_set) == usersig.SigCode.WRONG_KEY
         other = jwt.encode(claims | {"sub": "bob"}, SECRET, algorithm="HS256")
         assert await code_of_hello(server, other) == usersig.SigCode.OTHER_USER
         assert token_free(server.log(), [by_secret, by_set])
@@ -118,7 +128,9 @@ def token_free(log: str, tokens: list[str]) -> bool:
     [
         ({"MUSTER_JWT_SECRET": "short"}, "jwt_secret"),
         ({"MUSTER_JWT_KEYS": "there is no such file"}, "jwt_keys"),
-        ({"MUSTER_JWT_KEYS": "/dev/null"}, "jwt_keys"),
+        ({"MUSTER_JWT_KEYS": "/dev/null"}, "jwt_keys (/dev/null) cannot be used: it is empty"),
+        ({"MUSTER_JWT_AUDIENCE": "chat"}, "jwt_audience is set, and neither jwt_secret nor"),
+        ({"MUSTER_JWT_ISSUER": "https://id.example"}, "jwt_issuer is set, and neither"),
     ],
 )
 def test_keys_that_cannot_be_used_are_refused_at_the_start(

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,7 +19,9 @@ from protocol.frames import Hello
 from protocol.usersig import SigCode
 from server.service.credentials import Credentials
 from server.transport.admission import Authenticator, Identity
-from server.transport.jwt_tokens import LEEWAY_S, MAX_TOKEN_CHARS, JwtVerifier, KeysRefused
+from server.transport.jwt_keys import LOOK_EVERY_S, LOOK_FOR_UNKNOWN_S, KeyFile, KeysRefused
+from server.transport.jwt_tokens import LEEWAY_S, MAX_TOKEN_CHARS, JwtVerifier
+from tests.kit.fakes import FakeClock
 
 SECRET = "a secret that is long enough for HS256, and for HS384 and HS512 too"
 OTHER_SECRET = "another secret of HS256, as long as it"
@@ -245,6 +248,125 @@ P384 = ec.generate_private_key(ec.SECP384R1())
 def test_keys_that_cannot_be_trusted_are_refused_at_the_start(text: str) -> None:
     with pytest.raises(KeysRefused):
         JwtVerifier(key_set=text)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kty": "oct", "kid": "h", "k": "AAAA"},
+        rsa_row(kid="enc", alg="RSA-OAEP", use="enc"),
+        rsa_row(kid="enc", use="enc"),
+        ec_row(kid="x", crv="P-521"),
+        {"kty": "OKP", "kid": "o", "crv": "Ed25519", "x": "AAAA"},
+    ],
+)
+def test_keys_for_something_else_are_left_out(other: Jwk) -> None:
+    """RFC 7517 section 5; identity providers publish keys to encrypt with beside the others."""
+    verifier = JwtVerifier(key_set=key_set(other, ec_row()))
+    verifier.verify(token_of("ES256"), "alice")
+    token = jwt.encode(claims(), RSA_KEY, algorithm="RS256", headers={"kid": other["kid"]})
+    assert refusal_of(token, verifier) == SigCode.WRONG_KEY
+
+
+class TestFile:
+    """A set in a file that changes while the server runs."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "keys.json"
+        path.write_text(key_set(rsa_row()), encoding="utf-8")
+        return path
+
+    @pytest.fixture
+    def verifier(self, path: Path, clock: FakeClock) -> JwtVerifier:
+        return JwtVerifier(key_set=KeyFile(path, clock.monotonic_s))
+
+    def change(self, path: Path, text: str) -> None:
+        """Replace it, as it should be done: the file is never half there."""
+        draft = path.with_suffix(".new")
+        draft.write_text(text, encoding="utf-8")
+        draft.rename(path)
+
+    def test_a_new_key_is_found_when_a_token_names_it(
+        self, path: Path, clock: FakeClock, verifier: JwtVerifier
+    ) -> None:
+        assert refusal_of(token_of("ES256"), verifier) == SigCode.WRONG_KEY
+        self.change(path, BOTH)
+        assert refusal_of(token_of("ES256"), verifier) == SigCode.WRONG_KEY, "not yet"
+        clock.advance(int(LOOK_FOR_UNKNOWN_S * 1000))
+        for signer in ("ES256", "RS256"):
+            verifier.verify(token_of(signer), "alice")
+
+    def test_a_key_that_was_taken_out_is_good_for_no_longer_than_that(
+        self, path: Path, clock: FakeClock, verifier: JwtVerifier
+    ) -> None:
+        self.change(path, key_set(ec_row()))
+        clock.advance(int(LOOK_EVERY_S * 1000) - 1)
+        verifier.verify(token_of("RS256"), "alice")
+        clock.advance(1)
+        assert refusal_of(token_of("RS256"), verifier) == SigCode.WRONG_KEY
+        verifier.verify(token_of("ES256"), "alice")
+
+    def test_one_that_was_replaced_under_its_name_is_another(
+        self, path: Path, clock: FakeClock, verifier: JwtVerifier
+    ) -> None:
+        row = RSAAlgorithm.to_jwk(STRANGE_RSA.public_key(), as_dict=True)
+        self.change(path, key_set({**row, "kid": "r1"}))
+        clock.advance(int(LOOK_EVERY_S * 1000))
+        assert refusal_of(token_of("RS256"), verifier) == SigCode.WRONG_KEY
+        new = jwt.encode(claims(), STRANGE_RSA, algorithm="RS256", headers={"kid": "r1"})
+        verifier.verify(new, "alice")
+
+    @pytest.mark.parametrize("text", ["", '{"keys": [', key_set(), "x" * 1_100_000, None])
+    def test_what_cannot_be_used_leaves_those_that_were_there(
+        self,
+        path: Path,
+        clock: FakeClock,
+        verifier: JwtVerifier,
+        text: str | None,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text, encoding="utf-8")
+        for _ in range(3):
+            clock.advance(int(LOOK_EVERY_S * 1000))
+            verifier.verify(token_of("RS256"), "alice")
+        assert len(caplog.records) == 1, "said once"
+        assert "keys.json is not taken" in caplog.text
+        self.change(path, BOTH)
+        clock.advance(int(LOOK_EVERY_S * 1000))
+        verifier.verify(token_of("ES256"), "alice")
+
+    def test_however_many_tokens_name_unknown_keys_it_is_looked_at_once_a_second(
+        self, clock: FakeClock, verifier: JwtVerifier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks = 0
+
+        def counted(_path: Path) -> None:
+            nonlocal looks
+            looks += 1
+
+        monkeypatch.setattr(KeyFile, "_look", counted)
+        for _ in range(100):
+            clock.advance(50)
+            assert refusal_of(token_of("ES256"), verifier) == SigCode.WRONG_KEY
+        assert looks == 5
+
+    @pytest.mark.parametrize("text", [None, "", "[]"])
+    def test_one_that_cannot_be_used_is_refused_at_the_start(
+        self, path: Path, clock: FakeClock, text: str | None
+    ) -> None:
+        path.unlink()
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+        with pytest.raises(KeysRefused):
+            KeyFile(path, clock.monotonic_s)
 
 
 def test_a_short_secret_is_refused_at_the_start() -> None:
