@@ -128,3 +128,40 @@ async def test_a_refused_member_is_one_that_failed(
     members = [{"Member_Account": "tommy"}, {"Member_Account": "jared"}]
     answer = await office.ok("add_group_member", {"GroupId": "g", "MemberList": members})
     assert [row["Result"] for row in answer["MemberList"]] == [1, 0]
+
+
+async def test_recalls_of_one_call_are_told_together(
+    office: Office, receiver: ScriptedReceiver
+) -> None:
+    await group(office, receiver)
+    for number in range(3):
+        await office.ok("send_group_msg", {**MESSAGE, "Random": number})
+    await names(office, receiver)
+    seqs = [{"MsgSeq": seq} for seq in (1, 9, 3)]
+    await office.ok("group_msg_recall", {"GroupId": "g", "MsgSeqList": seqs})
+    await office.world.deliver()
+    (told,) = receiver.bodies
+    assert told["MsgSeqList"] == [{"MsgSeq": 1}, {"MsgSeq": 3}]
+    assert await names(office, receiver) == ["AfterRecallMsg"]
+    await office.ok("group_msg_recall", {"GroupId": "g", "MsgSeqList": seqs})
+    assert await names(office, receiver) == [], "nothing was left to be taken back"
+
+
+async def test_a_members_change_is_told_once(office: Office, receiver: ScriptedReceiver) -> None:
+    await group(office, receiver, MemberList=[{"Member_Account": "bob"}])
+    change = {"Role": "Admin", "NameCard": "B.", "MsgFlag": "Discard"}
+    await office.ok("modify_group_member_info", {"GroupId": "g", "Member_Account": "bob", **change})
+    assert await names(office, receiver) == ["AfterMemberFieldChanged"]
+
+
+async def test_a_broadcast_is_neither_asked_about_nor_told(
+    office: Office, receiver: ScriptedReceiver
+) -> None:
+    await group(office, receiver, Type="AVChatRoom")
+    ann = await office.world.online("ann")
+    await ann.call("join_group", group_id="g")
+    await names(office, receiver)
+    call = {"Random": 1, "MsgBody": MESSAGE["MsgBody"]}
+    await office.ok("send_broadcast_msg", call)
+    assert ann.texts("g") == ["red packet"]
+    assert await names(office, receiver) == []
