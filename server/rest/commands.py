@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from server.rest import groups, imports, members, messages, profiles, rooms, users, values
+from server.rest import groups, imports, members, messages, mutes, profiles, rooms, users, values
 from server.rest.absent import ABSENT
 from server.rest.registry import Command, Row, by_place, works
 
@@ -28,9 +28,9 @@ COMMANDS: Final[Sequence[Command]] = (
     works(members.get_specified_group_member_info),
     works(members.modify_group_member_info),
     works(groups.change_group_owner),
-    works(members.forbid_send_msg),
-    works(members.get_group_muted_account),
-    works(members.get_group_shutted_uin),
+    works(mutes.forbid_send_msg),
+    works(mutes.get_group_muted_account),
+    works(mutes.get_group_shutted_uin),
     works(members.get_role_in_group),
     works(
         messages.send_group_msg,
