@@ -336,6 +336,7 @@ MUTATIONS: Final = (
         old="        stream.attempts = attempt\n",
         new="",
         tests=_DELIVERIES,
+        is_simulated=False,
     ),
     Mutation(
         name="send a message that the operator has dropped",

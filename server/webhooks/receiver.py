@@ -15,6 +15,7 @@ from yarl import URL
 
 from server.webhooks.signing import signature, token_sign
 
+_ENDS: Final = "the server ends"
 _LOOKUPS_AT_ONCE: Final = 2
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()
 """The time is for all of it, the second try included."""
@@ -56,7 +57,7 @@ class Receiver(Protocol):
         """
 
     async def close(self) -> None:
-        """Let go of what is held for it. It may be used again."""
+        """Let go of what is held for it; whoever posts then or waits gets no answer."""
 
 
 class HttpReceiver:
@@ -91,6 +92,7 @@ class HttpReceiver:
         self._now_s = now_s
         self._connections = connections
         self._answer_bytes = answer_bytes
+        self._is_closed = False
         self._session: aiohttp.ClientSession | None = None
         self._resolver: _Resolver | None = None
 
@@ -106,6 +108,12 @@ class HttpReceiver:
                         raise
                     # It had lain idle, and was closed before this came.
                     return await self._post(call, use)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._is_closed and task is not None and not task.cancelling():
+                # Who waits for a connection is cancelled by the library when all of them end.
+                raise NoAnswer(_ENDS) from None
+            raise
         except TimeoutError as error:
             raise NoAnswer(f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -123,7 +131,8 @@ class HttpReceiver:
             return Answer(response.status, await self._body(response))
 
     async def close(self) -> None:
-        """Let go of the connections. It may be used again, which opens others."""
+        """See ``Receiver.close``."""
+        self._is_closed = True
         session, self._session = self._session, None
         resolver, self._resolver = self._resolver, None
         if session is not None:
@@ -132,6 +141,8 @@ class HttpReceiver:
             await resolver.close()
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise NoAnswer(_ENDS)
         if self._session is None:
             self._resolver = _Resolver()
             traces = aiohttp.TraceConfig()

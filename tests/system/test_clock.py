@@ -4,20 +4,24 @@ Order, numbers, request ids, rates, pings and what is old do not depend on it; t
 logs never go back.
 """
 
+import asyncio
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.kit.faults import Faults
+from tests.kit.receivers import http_peer
 from tests.kit.server_process import ServerProcess
-from tests.kit.system_device import Device, Frame, text
+from tests.kit.system_device import PATIENCE_S, Device, Frame, text
 
 pytestmark = pytest.mark.usefixtures("shim")
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 TOKEN_S = 3 * 86_400
+UNAVAILABLE = b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"
 
 JUMPS = (-HOUR_MS, DAY_MS, 0, -DAY_MS)
 
@@ -79,6 +83,41 @@ async def test_a_clock_that_jumps(data_directory: Path) -> None:
         assert entries[-1]["time_ms"] >= max(times), "nor over a restart"
         await alice.close()
         server.assert_sound()
+
+
+async def test_the_webhook_is_signed_and_tried_again_by_the_right_time(
+    data_directory: Path,
+) -> None:
+    """The clock was ahead by a day and is right again: the log's time stands still meanwhile.
+
+    Who checks signatures refuses what is from tomorrow, and what failed is due by then.
+    """
+    faults = Faults(data_directory)
+    limits = {"WEBHOOK_BACKOFF_MS": 10}
+    async with http_peer(UNAVAILABLE) as peer:
+        env = {
+            **faults.env,
+            "MUSTER_WEBHOOK_URL": peer.url,
+            "MUSTER_WEBHOOK_CALLBACKS": "Group.CallbackAfterSendMsg",
+            "MUSTER_WEBHOOK_SECRET": "s",
+            "MUSTER_WEBHOOK_TOKEN": "t",
+        }
+        with ServerProcess(data_directory, limits=limits, env=env) as server:
+            alice = await device_of(server, "alice")
+            await alice.call("create_group", group_id="g", type="Public", name="g")
+            faults.shift_clock(DAY_MS)
+            await alice.call("update_group", group_id="g", name="tomorrow")
+            faults.shift_clock(0)
+            await alice.call("send_message", **says(1))
+            async with asyncio.timeout(PATIENCE_S):
+                while len(peer.requests) < 3:  # noqa: ASYNC110 - another process causes it
+                    await asyncio.sleep(0.01)
+            for first_line, headers, _ in peer.requests:
+                signed_s = int(headers["Muster-Signature"].split(",")[0].removeprefix("t="))
+                query = parse_qs(urlsplit(first_line.split()[1]).query)
+                for at_s in (signed_s, int(query["RequestTime"][0])):
+                    assert abs(at_s - time.time()) < DAY_MS / 2000
+            await alice.close()
 
 
 def says(number: int) -> Frame:

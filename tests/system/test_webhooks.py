@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.kit.certificates import make_certificate
 from tests.kit.receivers import HTTP_OK, HttpPeer, http_peer
 from tests.kit.server_process import ServerProcess, run_command
 from tests.kit.system_device import PATIENCE_S, Frame, text
@@ -157,6 +159,21 @@ async def test_the_operators_commands(
         server.start()
         assert said(await until_told(peer, 4))[3:] == ["b"]
         assert server.trouble() == []
+
+
+async def test_a_certificate_is_good_for_its_own_name_alone(tmp_path: Path) -> None:
+    """It is for 127.0.0.1, and who trusts it is not fooled under another name."""
+    cert, key = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    async with http_peer(tls=context) as peer:
+        other = peer.url.replace("127.0.0.1", "localhost")
+        for url, trusted, status in ((peer.url, True, 0), (other, True, 1), (peer.url, False, 1)):
+            env = {"MUSTER_WEBHOOK_URL": url} | ({"SSL_CERT_FILE": str(cert)} if trusted else {})
+            done = await asyncio.to_thread(run_command, "webhooks", "test", env=env)
+            assert done.returncode == status, (url, done.stdout)
+            assert ("certificate" in done.stdout) is (status == 1)
+        assert len(peer.requests) == 1
 
 
 async def test_a_sample(peer: HttpPeer) -> None:

@@ -18,6 +18,7 @@ import pytest
 from server.webhooks.receiver import Answer, Call, HttpReceiver, NoAnswer
 from server.webhooks.signing import signature, token_sign
 from tests.kit.certificates import make_certificate
+from tests.kit.fakes import until
 from tests.kit.receivers import http_peer
 
 CALL = Call(
@@ -133,6 +134,17 @@ class TestRequest:
                 await receiver.post(CALL, 5)
             await receiver.close()
             assert len(peer.requests) == 5
+            with pytest.raises(NoAnswer, match="ends"):
+                await receiver.post(CALL, 5)
+
+    async def test_what_waits_when_it_is_closed_has_no_answer(self) -> None:
+        """Found by reading: it opened connections anew, which nobody closed."""
+        async with http_peer(None) as peer, receiver_at(peer.url) as receiver:
+            posts = [asyncio.ensure_future(receiver.post(CALL, 5)) for _ in range(6)]
+            await until(lambda: len(peer.requests) == 4)
+            await receiver.close()
+            answers = await asyncio.gather(*posts, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [NoAnswer] * 6
 
 
 def test_signing_follows_its_definition() -> None:
