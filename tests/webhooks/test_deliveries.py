@@ -255,7 +255,7 @@ class TestFailing:
     ) -> None:
         receiver.by_name = {"Group.CallbackAfterGroupFull": DOWN}
         async with rig_on(store, receiver, WEBHOOK_CONNECTIONS=1) as rig:
-            await rig.commit(*(item(f"m{number}", f"g{number}") for number in range(1_000)))
+            await rig.commit(*(item(f"m{number}", f"g{number}") for number in range(200)))
             await rig.work()
             assert len(rig.told) == 5
             for minute in range(10):
@@ -263,7 +263,7 @@ class TestFailing:
                 assert len(rig.told) == 6 + minute
             receiver.by_name = {}
             await rig.later(30_000)
-            assert rig.deliveries.delivered > 900, "all but those that wait for their own time"
+            assert rig.deliveries.delivered >= 184, "all but those that wait for their own time"
             await rig.later(600_000)
             assert await rig.waiting() == 0
             assert not await rig.dead()
