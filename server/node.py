@@ -75,6 +75,7 @@ class Node:
                 webhooks.wanted, tokens, webhooks.deliveries, rulebook.limits["GROUPS_PER_DAY"]
             )
             announce_devices(self.hub, announcements, clock)
+            webhooks.deliveries.on_fatal = self._has_lost_store.set
         self.executor = Executor(
             store=store,
             publisher=self.hub,

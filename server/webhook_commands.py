@@ -32,13 +32,14 @@ def list_outbox(settings: Settings) -> Iterator[str]:
     Raises:
         CommandRefused: the database cannot be read.
     """
-    counts = {"waiting": 0, "dead": 0}
+    # Read to the end before anything is written: while this reads, the server's log file grows,
+    # and whoever takes the lines may take them slowly.
     with _reading(settings) as connection:
-        for state, rows in (("waiting", all_waiting(connection)), ("dead", all_dead(connection))):
-            for row in rows:
-                counts[state] += 1
-                yield f"{state:8}{_described(row)}"
-    yield ", ".join(f"{count} {state}" for state, count in counts.items())
+        waiting = [f"waiting {_described(row)}" for row in all_waiting(connection)]
+        dead = [f"dead    {_described(row)}" for row in all_dead(connection)]
+    yield from waiting
+    yield from dead
+    yield f"{len(waiting)} waiting, {len(dead)} dead"
 
 
 def replay(settings: Settings, delivery_ids: Sequence[str], *, all_of_them: bool) -> str:

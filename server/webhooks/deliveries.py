@@ -23,6 +23,7 @@ from server.webhooks.backlog import Backlog, Stream
 from server.webhooks.bodies import call_of
 from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import NoAnswer, Receiver
+from server.webhooks.seldom import Seldom
 from server.webhooks.settling import Settling
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Deliveries:
         delivered, failed: how many attempts ended so.
         buried: how many items became dead, or were dropped that are in no outbox.
         lag_ms: how old the last one was that was told, when it was.
+        on_fatal: called when it is not known what the store has noted; the process must end.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Deliveries:
         self._limits = limits
         self._jitter = jitter
         self._breaker = Breaker(clock, "telling the webhook")
-        self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None)
+        self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None, clock, self._is_lost)
         self._backlog = Backlog()
+        self._given_up, self._overflowed = Seldom(clock), Seldom(clock)
         self._ready: deque[Stream] = deque()
         self._later: list[tuple[float, int, Stream]] = []
         self._couriers: set[asyncio.Task[None]] = set()
@@ -85,6 +88,7 @@ class Deliveries:
         self.failed = 0
         self.buried = 0
         self.lag_ms = 0
+        self.on_fatal: Callable[[], None] = lambda: None
 
     # The outlet.
 
@@ -266,7 +270,9 @@ class Deliveries:
             most = _PASSING_ATTEMPTS
         if is_permanent or (most is not None and attempt >= most):
             self.buried += 1
-            log.warning("%s to the webhook is given up: %s", outgoing.item.name, failure)
+            if count := self._given_up.add():
+                name = outgoing.item.name
+                log.warning("%d given up to tell the webhook; %s: %s", count, name, failure)
             dead = Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure)
             self._finish(stream, dead)
             return 0
@@ -313,6 +319,9 @@ class Deliveries:
         whole = min(most, first * 2 ** min(attempt - 1, 32))
         return max(1, int(whole * (0.5 + self._jitter() / 2)))
 
+    def _is_lost(self) -> None:
+        self.on_fatal()
+
     def _finish(self, stream: Stream, settled: Settled) -> None:
         self._backlog.drop_first(stream)
         if settled.id:
@@ -328,5 +337,5 @@ class Deliveries:
         for row_id in oldest:
             self._settling.note(Settled(id=row_id, fate=Fate.DEAD, failure="too many waited"))
         self.buried += len(oldest)
-        if oldest:
-            log.warning("%d of what waited for the webhook are dead: too many wait", len(oldest))
+        if oldest and (count := self._overflowed.add(len(oldest))):
+            log.warning("%d of what waited for the webhook are dead: too many wait", count)

@@ -16,6 +16,7 @@ from server.service.ports import Clock
 from server.service.tally import Tally
 from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import Answer, Call, NoAnswer, Receiver
+from server.webhooks.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Questions:
     ) -> None:
         self._receiver = receiver
         self._clock = clock
+        self._unusable = Seldom(clock)
         self._breaker = Breaker(clock, "asking the webhook")
         self._timeout_s = limits["WEBHOOK_BEFORE_MS"] / 1000
         self._blocks_on_failure = blocks_on_failure
@@ -98,15 +100,19 @@ class Questions:
         )
         try:
             answer = await self._receiver.post(call, self._timeout_s)
-            body = _understood(answer, request)
         except NoAnswer as error:
-            log.warning("%s: the webhook gave no usable answer: %s", call.name, error)
             self._breaker.failed(str(error))
-            return self._without_answer("failed")
+            return self._failed(call, error)
         except BaseException:
             self._breaker.gave_up()
             raise
+        # Nobody waits for one that answers nonsense at once, and whoever can make it do so must
+        # not keep it from being asked about everybody.
         self._breaker.succeeded()
+        try:
+            body = _understood(answer, request)
+        except NoAnswer as error:
+            return self._failed(call, error)
         try:
             opinion = _opinion(body)
         except Refused:
@@ -114,6 +120,11 @@ class Questions:
             raise
         self.outcomes[_outcome(opinion)] += 1
         return opinion
+
+    def _failed(self, call: Call, error: NoAnswer) -> Opinion:
+        if count := self._unusable.add():
+            log.warning("%d times no usable answer of the webhook; %s: %s", count, call.name, error)
+        return self._without_answer("failed")
 
     def _without_answer(self, outcome: str) -> Opinion:
         self.outcomes[outcome] += 1

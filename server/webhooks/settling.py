@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from server.service.outbox import Outbox, Settled
-from server.service.ports import OutcomeUnknown, Unavailable
+from server.service.ports import Clock, OutcomeUnknown, Unavailable
+from server.webhooks.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +24,14 @@ class Settling:
 
     Args:
         most_dead: how many dead items are kept; None for all.
+        on_lost: called when it is not known what was written.
     """
 
-    def __init__(self, outbox: Outbox, most_dead: int | None) -> None:
+    def __init__(
+        self, outbox: Outbox, most_dead: int | None, clock: Clock, on_lost: Callable[[], None]
+    ) -> None:
+        self._on_lost = on_lost
+        self._let_go = Seldom(clock)
         self._outbox = outbox
         self._most_dead = most_dead
         self._notes: list[Settled] = []
@@ -61,6 +68,7 @@ class Settling:
             asyncio.get_running_loop().call_later(_PAUSE_S, self._again)
         except OutcomeUnknown:
             log.warning("what was told cannot be noted; after a restart it is told again")
+            self._on_lost()
         finally:
             self._work = None
 
@@ -75,5 +83,5 @@ class Settling:
         except Unavailable:
             self._notes = notes + self._notes
             raise
-        if let_go:
-            log.warning("%d dead items were let go of: too many are dead", let_go)
+        if let_go and (count := self._let_go.add(let_go)):
+            log.warning("%d dead items were let go of: too many are dead", count)

@@ -141,10 +141,10 @@ class ServiceOracle:
             first_of.setdefault(one.delivery_id, one)
         firsts = list(first_of.values())
         taken = {one.delivery_id for one in self._told if one.is_heard and _is_taken(one)}
-        if is_complete:
-            left = [one.delivery_id for one in firsts if one.delivery_id not in taken]
-            yield from (f"{delivery_id} was told in vain, and no more" for delivery_id in left)
         if len(ledgers) == 1:
+            left = [one.delivery_id for one in firsts if one.delivery_id not in taken]
+            if is_complete:
+                yield from (f"{delivery_id} was told in vain, and no more" for delivery_id in left)
             yield from self._judge_order(firsts, expected[0], is_complete=is_complete)
             yield from self._judge_turns(firsts)
             return
@@ -153,7 +153,8 @@ class ServiceOracle:
         yield from (f"{told} was never committed" for told in sorted(heard - possible))
         if is_complete:
             due = {told for block in expected[-1] for told in block}
-            yield from (f"{told} was never told" for told in sorted(due - heard))
+            done = {told_of(one) for one in firsts if one.delivery_id in taken}
+            yield from (f"{told} was never told" for told in sorted(due - done))
 
     def _expected(self, ledger: Ledger, is_room: Callable[[str], bool]) -> list[list[Told]]:
         """For each change what is to be told of it, if it is wanted."""

@@ -150,6 +150,10 @@ def test_of_a_history_that_was_replaced_anything_may_have_been_told() -> None:
     calls = [A, B, told("t3 c", 2, delivery_id="id-3")]
     assert judged(calls, TWO, now) == []
     assert any("never told" in one for one in judged([A, B], TWO, now))
+    gone = [A, told("t2 b", 2, GONE), told("t3 c", 2, delivery_id="id-3")]
+    assert judged(gone, TWO, now) == [], "what is no more need not be told on"
+    vain = [A, B, told("t3 c", 2, GONE, delivery_id="id-3")]
+    assert any("never told" in one for one in judged(vain, TWO, now))
     assert any("never committed" in one for one in judged([*calls, told("t4", 9)], TWO, now))
 
 

@@ -287,6 +287,21 @@ class TestNoUsableAnswer:
         receiver.by_name = {JOIN: says(2)}
         assert (await bob.call("join_group", group_id="g"))["status"] == "pending"
 
+    async def test_one_that_answers_nonsense_is_asked_about_the_next_one_all_the_same(
+        self, receiver: ScriptedReceiver
+    ) -> None:
+        """Found by reading: five messages that it could not read, and nobody's were looked at."""
+        async with world_on(MemoryStore(), receiver=receiver, blocks_on_failure=True) as world:
+            alice = await group_of(world, receiver)
+            for useless in [*USELESS.values()] * 2:
+                if isinstance(useless, Answer):
+                    receiver.by_name = {SEND: useless}
+                    await alice.send("send_message", group_id="g", body=body("unreadable"))
+            receiver.by_name = {SEND: says(1)}
+            reply = await alice.send("send_message", group_id="g", body=body("rude"))
+            assert reply.error is not None
+            assert reply.error.code == 10016
+
     async def test_a_dead_receiver_is_not_asked_about_everything(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:

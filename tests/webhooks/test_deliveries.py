@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocol.limits import default_limits
 from server.service.outbox import Outbox, OutboxItem, Outgoing, Waiting
-from server.service.ports import Store, Unavailable, WriteSet
+from server.service.ports import OutcomeUnknown, Store, Unavailable, WriteSet
 from server.storage.memory import MemoryStore
 from server.webhooks.backlog import Backlog
 from server.webhooks.deliveries import Deliveries
@@ -413,6 +413,19 @@ class TestRestart:
             rig.deliveries.committed()
             await rig.work()
             assert rig.told == ["a1", "b1", "a1"]
+
+    async def test_who_cannot_note_what_was_told_ends_the_process(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """It would tell all there is, again and again, without a note of it."""
+        hooked = HookedStore(store)
+        async with rig_on(hooked.store, receiver) as rig:
+            ends: list[bool] = []
+            rig.deliveries.on_fatal = lambda: ends.append(True)
+            hooked.fail("settle", OutcomeUnknown("a write failed in the middle"))
+            await rig.commit(item("a"))
+            await rig.work()
+            assert ends == [True]
 
 
 class TestBounds:
