@@ -134,11 +134,11 @@ class Operator:
     ) -> int:
         """The same message to every AVChatRoom in which somebody takes part; to how many.
 
-        Nothing of it is stored. Repeated with the same ``origin.random`` within REPEAT_MS it goes
-        only to rooms that have not had it. A room that ends meanwhile is passed over.
+        No log has it. Repeated with the same ``origin.random`` within REPEAT_MS it goes only to
+        rooms that have not had it. A room that ends meanwhile is passed over.
 
         Raises:
-            Refused: as ``say``; no room has had it.
+            Refused: as ``say``, for what is wrong with the message before any room has had it.
         """
         said = 0
         first = SendMessage(group_id="", body=body, custom_data=custom_data)
