@@ -23,7 +23,7 @@ _STOP_S: Final = 20.0
 _CHECK_S: Final = 120.0
 _TOKEN_S: Final = 86_400
 _TROUBLE: Final = (" ERROR ", " CRITICAL ", "Traceback", "never retrieved", "never awaited")
-_DEFAULT_SDKAPPID: Final = 1_400_000_000
+DEFAULT_SDKAPPID: Final = 1_400_000_000
 
 
 def _server_command(*arguments: str) -> list[str]:
@@ -47,7 +47,7 @@ class Trouble(Exception):
 class Target:
     """Where to connect, and the key that signs for every user."""
 
-    def __init__(self, url: str, secret_key: str, sdkappid: int = _DEFAULT_SDKAPPID) -> None:
+    def __init__(self, url: str, secret_key: str, sdkappid: int = DEFAULT_SDKAPPID) -> None:
         self.url = url
         self._secret_key = secret_key
         self._sdkappid = sdkappid
@@ -114,6 +114,8 @@ class OwnServer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=_server_environment(self._settings),
+                # Ctrl-C is for the program, which ends the server when it is done with it.
+                process_group=0,
             )
         stdout = self._process.stdout
         assert stdout is not None

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from protocol.vocabulary import GroupType
-from scripts.loadgen.early import PROFILE_CHANGED, SILENT_CHANGES, has_tips
+from scripts.loadgen.early import OWNER_CHANGED, PROFILE_CHANGED, SILENT_CHANGES, has_tips
 from scripts.loadgen.membership import (
     COMING,
     GOING,
@@ -123,6 +123,8 @@ def _notices_of(outcome: Outcome, *, is_told: bool) -> Iterator[tuple[str, str]]
         yield from ((user_id, PROFILE_CHANGED) for user_id in outcome.target_ids)
         if not is_told:
             yield outcome.user_id, PROFILE_CHANGED
+    if outcome.kind is Kind.TRANSFER:
+        yield from ((user_id, OWNER_CHANGED) for user_id in (outcome.user_id, *outcome.target_ids))
     came, went = comings_and_goings(outcome)
     own = {Kind.CREATE: "group_created", Kind.JOIN: "joined", Kind.QUIT: "quit"}.get(outcome.kind)
     for user_id in came:

@@ -3,6 +3,8 @@
 from random import Random
 from typing import Any, Final
 
+import msgspec
+
 Element = dict[str, Any]
 
 _PHRASES: Final = (
@@ -16,11 +18,15 @@ _TYPICAL_WORDS: Final = 9
 _SPREAD: Final = 1.1
 _MOST_WORDS: Final = 1_200
 """About 9 KB of text: a body holds 12 KiB."""
+_NEARLY_FULL: Final = 0.004
+_FULL_BYTES: Final = (9_000, 12_200)
 
 
 def body(random: Random) -> list[Element]:
-    """A body as ``protocol.md`` has it: mostly short text, sometimes long, sometimes pictures."""
+    """A body as ``protocol.md`` has it: mostly short text, sometimes pictures, now and then nearly 12 KiB."""
     draw = random.random()
+    if draw < _NEARLY_FULL:
+        return [_nearly_full(random)]
     if draw < 0.86:
         return [_text(random)]
     if draw < 0.90:
@@ -37,6 +43,14 @@ def body(random: Random) -> list[Element]:
 def _text(random: Random) -> Element:
     count = min(_MOST_WORDS, 1 + int(random.lognormvariate(0, _SPREAD) * _TYPICAL_WORDS))
     return {"type": "text", "content": {"text": " ".join(random.choices(_WORDS, k=count))}}
+
+
+def _nearly_full(random: Random) -> Element:
+    """Text that comes near to what a body holds."""
+    element = _text(random)
+    missing = random.randint(*_FULL_BYTES) - len(msgspec.json.encode([element]))
+    element["content"]["text"] += "." * max(0, missing)
+    return element
 
 
 def _image(random: Random) -> Element:

@@ -6,38 +6,20 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
-import msgspec
-
 from protocol.codec import Codec
+from protocol.errors import CLOSES, CloseCode
 from scripts.common.link import Link, open_link
-from scripts.loadgen.ledger import Ledger, News, Pong, Reply, Welcome
+from scripts.loadgen.calls import Call, Calls, Given
+from scripts.loadgen.ledger import Bye, Ledger, News, Pong, Reply, Welcome
+from scripts.loadgen.naps import Naps
 from scripts.loadgen.record import DeviceRecord
+from scripts.loadgen.suspicions import Suspicions, Watcher
+from scripts.loadgen.timeline import Timeline
 
 _WELCOME_S: Final = 30.0
-_ATTEMPTS: Final = 200
-_BETWEEN_S: Final = 0.05
-_NAP_S: Final = (1.0, 5.0)
-_AWAKE_S: Final = (0.001, 0.05)
-
-
-class Call(msgspec.Struct, eq=False):
-    """A request on its way.
-
-    Attributes:
-        given: how many stored and unstored entries the device had when the request was sent;
-            ``given_at_reply`` when the answer came.
-        is_watched: events must come before the reply: sent once, on a connection that is live
-            since its beginning and read without pause.
-    """
-
-    id: str
-    payload: bytes
-    sent_s: float
-    given: tuple[int, int]
-    is_watched: bool
-    reply: asyncio.Future[Reply]
-    replied_s: float = 0.0
-    given_at_reply: tuple[int, int] = (0, 0)
+_PATIENCE_S: Final = 60.0
+_BETWEEN_S: Final = (0.03, 0.5)
+"""Before the second attempt to connect, and the longest time between two."""
 
 
 class Lost(Exception):
@@ -49,17 +31,20 @@ class Device:
 
     Args:
         user_sig: the user's token.
+        timeline: where deliveries are counted.
+        suspicions: where what looks wrong is counted.
         is_slow: it reads now and then, and little at a time.
 
     Attributes:
         record: what it was given.
         tails: the last number of each log.
-        calls: requests without an answer, in the order of sending.
+        calls: requests without an answer.
         troubles: what went wrong with its connections.
         pages: how many messages held more than one event: those came from the log;
             ``paged`` is how many events they held.
         resumes: how often it came back.
-        listening_since_s: messages sent after this count for latencies; never for a slow one.
+        listening_since_s: messages due after this count for latencies: since it came of its own
+            will, whatever the server did to its connection; never for a slow one.
         wants_connection: whether a lost connection is made anew by itself.
         on_down: called when the connection is gone, for whatever reason.
     """
@@ -75,13 +60,15 @@ class Device:
         ledger: Ledger,
         is_slow: bool,
         seed: int,
+        timeline: Timeline | None = None,
+        suspicions: Suspicions | None = None,
     ) -> None:
         self.user_id = user_id
         self.device_id = device_id
         self.is_slow = is_slow
         self.record = DeviceRecord(user_id=user_id, device_id=device_id)
         self.tails: dict[tuple[bool, str], int] = {}
-        self.calls: dict[str, Call] = {}
+        self.calls = Calls(self._send, self._given)
         self.troubles: list[str] = []
         self.deliveries = 0
         self.pages = 0
@@ -95,14 +82,16 @@ class Device:
         self._user_sig = user_sig
         self._codec = codec
         self._ledger = ledger
+        self._timeline = Timeline() if timeline is None else timeline
+        self._watcher = Watcher(self.record, self.tails, suspicions or Suspicions())
         self._random = Random(seed)
+        self._naps = Naps(self._random)
         self._link: Link | None = None
         self._cursor: str | None = None
         self._welcome: asyncio.Future[Welcome] | None = None
         self._pong: asyncio.Future[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._nap: asyncio.TimerHandle | None = None
-        self._bye = ""
+        self._bye: Bye | None = None
         self._was_slow = is_slow
 
     @property
@@ -127,7 +116,9 @@ class Device:
         """Go away: with a close frame, or as somebody whose battery is empty."""
         self.wants_connection = False
         link, self._link = self._link, None
-        self._stop_napping()
+        self._naps.end()
+        self.listening_since_s = float("inf")
+        self.calls.disconnected(is_wanted=True)
         if link is not None:
             link.mute()
             link.close() if is_polite else link.abort()
@@ -138,6 +129,9 @@ class Device:
     ) -> tuple[Call, Reply]:
         """The answer, however many connections it takes.
 
+        A connection has as many requests in flight as the server allows; what its limits refuse
+        is sent again when it says.
+
         Raises:
             Lost: the device cannot connect any more.
         """
@@ -145,19 +139,17 @@ class Device:
         call = Call(
             id=request_id,
             payload=self._codec.encode(message),
-            sent_s=time.monotonic(),
-            given=self._given(),
             is_watched=self.is_up and self.resumes == 0 and not self.is_slow,
             reply=asyncio.get_running_loop().create_future(),
         )
-        self.calls[request_id] = call
-        if self._link is not None:
-            self._link.send(call.payload, is_binary=self._codec.is_binary)
+        self.calls.add(call)
         return call, await call.reply
 
     async def is_lost(self) -> None:
         """Return when the server is gone as far as this device can see."""
-        if self.is_up:
+        self._naps.end()
+        if self._link is not None and self.is_up:
+            self._link.resume()
             await self.settle()
 
     async def settle(self) -> None:
@@ -171,7 +163,7 @@ class Device:
     def wake(self) -> None:
         """Stop being slow."""
         self.is_slow = False
-        self._stop_napping()
+        self._naps.end()
         if self._link is not None:
             self._link.resume()
 
@@ -183,30 +175,30 @@ class Device:
 
     def _on_connecting_done(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if not isinstance(error, Lost):
-            return
-        for call in self.calls.values():
-            if not call.reply.done():
-                call.reply.set_exception(error)
-                call.reply.exception()  # it may be that nobody waits any more
+        if isinstance(error, Lost):
+            self.calls.fail(error)
 
     async def _keep_trying(self) -> None:
-        for _ in range(_ATTEMPTS):
-            if not self.wants_connection:
-                return
+        give_up_s = time.monotonic() + _PATIENCE_S
+        pause_s, longest_s = _BETWEEN_S
+        why = ""
+        while self.wants_connection and time.monotonic() < give_up_s:
             try:
                 await self._try_once()
             except (OSError, TimeoutError) as error:
-                if self._bye:
-                    raise Lost(f"{self.device_id} of {self.user_id}: {self._bye}") from error
+                why = _words(self._bye) or str(error) or type(error).__name__
+                if self._bye is not None and not _may_come_back(self._bye.code):
+                    raise Lost(f"{self.device_id} of {self.user_id}: {why}") from error
             else:
                 return
-            await asyncio.sleep(_BETWEEN_S)
-        raise Lost(f"{self.device_id} of {self.user_id} cannot connect")
+            await asyncio.sleep(pause_s * self._random.uniform(0.5, 1.0))
+            pause_s = min(longest_s, 1.5 * pause_s)
+        if self.wants_connection:
+            raise Lost(f"{self.device_id} of {self.user_id} cannot connect: {why}")
 
     async def _try_once(self) -> None:
         self._welcome = asyncio.get_running_loop().create_future()
-        self._bye = ""
+        self._bye = None
         link = await open_link(
             self._url,
             self._codec.subprotocol,
@@ -236,11 +228,9 @@ class Device:
             return
         self._check_welcome(welcome, hello["cursor"])
         self._link = link
-        for call in self.calls.values():
-            call.is_watched = False
-            link.send(call.payload, is_binary=self._codec.is_binary)
+        self.calls.connected(int(welcome.limits.get("requests_in_flight", 0)))
         if self.is_slow:
-            self._doze(link)
+            self._naps.begin(link)
 
     def _check_welcome(self, welcome: Welcome, cursor: str | None) -> None:
         expected = "fresh" if cursor is None else "resumed"
@@ -257,10 +247,12 @@ class Device:
         if not self.wants_connection or self._link is None:
             return
         self._link = None
-        self._stop_napping()
+        self._naps.end()
+        self.calls.disconnected(is_wanted=False)
         self.on_down()
+        self._timeline.mark(time.monotonic(), "connections lost", is_minor=True)
         if not self.is_loss_expected:
-            self._trouble(f"lost its connection: {code} {self._bye or reason}")
+            self._trouble(f"lost its connection: {code} {_words(self._bye) or reason}")
         self._start_connecting()
 
     def _trouble(self, text: str) -> None:
@@ -281,60 +273,55 @@ class Device:
             if self._pong is not None and not self._pong.done():
                 self._pong.set_result(None)
         else:
-            self._bye = f"{frame.code} {frame.reason}"
+            self._bye = frame
 
     def _take_welcome(self, frame: Welcome) -> None:
         # Where it resumes the cursor is the one that was named.
         self._cursor = frame.cursor
-        if not self._was_slow:
+        if not self._was_slow and self.listening_since_s == float("inf"):
             self.listening_since_s = time.monotonic()
         if self._welcome is not None and not self._welcome.done():
             self._welcome.set_result(frame)
 
     def _take_reply(self, frame: Reply) -> None:
         self._cursor = frame.cursor
-        call = self.calls.pop(frame.id, None)
-        if call is not None and not call.reply.done():
-            call.replied_s = time.monotonic()
-            call.given_at_reply = self._given()
-            call.reply.set_result(frame)
+        self.calls.take(frame)
 
-    def _given(self) -> tuple[int, int]:
+    def _send(self, payload: bytes) -> None:
+        if self._link is not None:
+            self._link.send(payload, is_binary=self._codec.is_binary)
+
+    def _given(self) -> Given:
         return len(self.record.stream), len(self.record.unstored)
 
     def _take_news(self, news: News) -> None:
         now_s = time.monotonic()
         record = self.record
+        second = self._timeline.at(now_s)
+        second.deliveries += len(news.entries)
         self.deliveries += len(news.entries)
         if len(news.entries) > 1:
             self.pages += 1
             self.paged += len(news.entries)
         for entry in news.entries:
             if entry.number:
+                self._watcher.look(entry)
                 record.stream.append(entry.index)
                 self.tails[entry.is_inbox, entry.log] = entry.number
             else:
                 record.unstored.append((entry.index, now_s))
-            if self.listening_since_s < entry.sent_s:
-                entry.last_s = now_s
-                entry.heard += 1
+            if self.listening_since_s < entry.due_s:
+                second.news.add(now_s - entry.due_s)
         self._cursor = news.cursor
 
-    # Being slow.
 
-    def _doze(self, link: Link) -> None:
-        link.pause()
-        self._nap = asyncio.get_running_loop().call_later(
-            self._random.uniform(*_NAP_S), self._look_up, link
-        )
+def _words(bye: Bye | None) -> str:
+    return "" if bye is None else f"{bye.code} {bye.reason}"
 
-    def _look_up(self, link: Link) -> None:
-        link.resume()
-        self._nap = asyncio.get_running_loop().call_later(
-            self._random.uniform(*_AWAKE_S), self._doze, link
-        )
 
-    def _stop_napping(self) -> None:
-        if self._nap is not None:
-            self._nap.cancel()
-            self._nap = None
+def _may_come_back(code: int) -> bool:
+    """Whether a connection closed with ``code`` may be made again (``protocol.md``, Closing)."""
+    try:
+        return CLOSES[CloseCode(code)].reconnect
+    except ValueError:
+        return True

@@ -7,11 +7,13 @@ from protocol.vocabulary import GroupType
 from scripts.loadgen.plan import Kind
 from scripts.loadgen.record import Entry, Outcome
 
+OWNER_CHANGED: Final = "owner_changed"
 _NOTICES: Final[Mapping[Kind, str]] = {
     Kind.CREATE: "group_created",
     Kind.JOIN: "joined",
     Kind.QUIT: "quit",
     Kind.DISBAND: "group_disbanded",
+    Kind.TRANSFER: OWNER_CHANGED,
 }
 _TIPS: Final[Mapping[Kind, str]] = {
     Kind.JOIN: "member_joined",

@@ -27,6 +27,7 @@ class Welcome(_FromServer, frozen=True, tag="welcome"):
     resume: str
     cursor: str
     reason: str | None = None
+    limits: dict[str, Any] = {}
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class Failure(msgspec.Struct, frozen=True):
     code: int
     name: str
     message: str
+    detail: dict[str, Any] | None = None
 
 
 class Reply(_FromServer, frozen=True, tag="reply"):
@@ -80,7 +82,7 @@ class Ledger:
     """All entries that any device has seen.
 
     Args:
-        sent: when each message was sent and with which body, in canonical form, by its mark.
+        sent: when each message was due and with which body, in canonical form, by its mark.
 
     Attributes:
         entries: in the order in which they were first seen.
@@ -171,7 +173,7 @@ class Ledger:
         self.entries.append(entry)
         self._noted += 1
         if entry.mark is not None:
-            entry.sent_s, body = self._sent.get(entry.mark, (0.0, b""))
+            entry.due_s, body = self._sent.get(entry.mark, (0.0, b""))
             if body != canonical(data["body"]):
                 self.altered.append(f"message {entry.mark} has another body than was sent")
         return entry

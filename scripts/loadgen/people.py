@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from random import Random
+from typing import Final
 
 from protocol.vocabulary import GroupType
 from scripts.loadgen.plan import PlannedGroup, PlannedUser
 
-_MOST_SHARE = 0.6
-_OFTEN_IN = 1.2
+_OFTEN_IN: Final = 1.1
+_TYPICAL: Final = 5
 
 
 class Group:
@@ -35,6 +36,15 @@ class Group:
     def rank(self, user: int) -> int:
         """3 for the owner, 2 for an admin, 1 for a member."""
         return 3 if user == self.owner else 2 if user in self.admins else 1
+
+    def enter(self, *users: int) -> None:
+        """They are members now."""
+        self.members.extend(users)
+
+    def hand_to(self, user: int) -> None:
+        """A member is the owner, and the owner of before an ordinary member."""
+        self.admins.discard(user)
+        self.owner = user
 
     def leave(self, user: int) -> None:
         """A member is gone."""
@@ -95,6 +105,5 @@ class People:
 
 
 def heavy_tailed_size(random: Random, users: int) -> int:
-    """Members of a group: mostly a handful, now and then most of everybody."""
-    most = max(2, int(users * _MOST_SHARE))
-    return min(most, 2 + int(random.paretovariate(_OFTEN_IN) * 3))
+    """Members of a group: mostly 2 to 10, now and then hundreds, never more than ``users``."""
+    return max(1, min(users, 2 + int((random.paretovariate(_OFTEN_IN) - 1) * _TYPICAL)))

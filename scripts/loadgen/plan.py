@@ -6,7 +6,7 @@ DONE is allowed by ``groups.md`` when the acts before it are done.
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,12 +23,18 @@ class Kind(enum.StrEnum):
     KICK = "kick"
     QUIT = "quit"
     MUTE = "mute"
+    TRANSFER = "transfer"
     DISBAND = "disband"
     READ = "read"
     WRONG = "wrong"
     DROP = "drop"
     RETURN = "return"
     KILL = "kill"
+    """The server ends and is started again."""
+
+
+CONNECTIONS: Final = frozenset({Kind.DROP, Kind.RETURN, Kind.KILL})
+REQUESTS: Final = frozenset(Kind) - CONNECTIONS
 
 
 class Expects(enum.Enum):
@@ -41,7 +47,7 @@ class Expects(enum.Enum):
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
-    """One step. A request for the kinds CREATE to WRONG, something about a connection for others.
+    """One step. A request for the kinds in ``REQUESTS``, something about connections for others.
 
     Attributes:
         user: index in ``Plan.users``; ``device`` is which of the user's devices.
@@ -51,7 +57,9 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
         mark: the number of a message, unique in the plan; travels as its ``custom_data``.
         is_stored: False for a message that no log keeps.
         is_repeated: the request is sent once more, with the same id, after its answer.
-        is_polite: a DROP with a close frame.
+        is_polite: a DROP with a close frame; a KILL by SIGTERM.
+        due_s: when it is to be done, from the beginning of the load; None for what prepares it,
+            and for a plan without a rate: then it is done as soon as there is room.
     """
 
     kind: Kind
@@ -67,6 +75,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     is_stored: bool = True
     is_repeated: bool = False
     is_polite: bool = False
+    due_s: float | None = None
 
 
 class PlannedUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +95,21 @@ class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everybody and everything, in order."""
+    """Everybody and everything, in order.
+
+    Attributes:
+        prepared: so many of the first acts only prepare: they make the first groups.
+    """
 
     users: list[PlannedUser]
     groups: list[PlannedGroup]
     acts: list[Act]
+    prepared: int
+
+    @property
+    def request_count(self) -> int:
+        """How many requests the load is, preparation and repetitions not counted."""
+        return sum(act.kind in REQUESTS for act in self.acts[self.prepared :])
 
     @property
     def message_count(self) -> int:

@@ -1,60 +1,51 @@
-"""Plays a plan through real sockets and writes down what came of it."""
+"""Plays a plan through real sockets and writes down what came of it.
+
+A plan with a rate is played as an open loop: each request is sent when it is due, however many
+wait for their answers, and its latency counts from that moment. A server that stalls for a second
+is charged with that second by all the requests that fell due in it. (Where a load generator waits
+for answers before it asks again, the stall slows the asking down and counts as one slow request:
+"coordinated omission".) A request that has to wait until another one of its group is answered
+counts from the moment when it was due, too.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
-from protocol.vocabulary import GroupType
+from scripts.common.percentiles import Histogram
 from scripts.common.target import OwnServer
-from scripts.loadgen.device import Call, Device
+from scripts.loadgen.calls import Call
+from scripts.loadgen.device import Device
 from scripts.loadgen.early import missing_own_events
 from scripts.loadgen.ledger import Ledger, Reply, canonical
-from scripts.loadgen.plan import Act, Expects, Kind, Plan
+from scripts.loadgen.names import Names
+from scripts.loadgen.plan import REQUESTS, Act, Expects, Kind, Plan
 from scripts.loadgen.record import Entry, GroupRecord, Outcome
+from scripts.loadgen.rooms import Rooms
 from scripts.loadgen.stage import Person, Stage
+from scripts.loadgen.timeline import Timeline
+from scripts.loadgen.turns import Request, Turns
 
 _ANSWERS_S: Final = 60.0
-_LOSS_S: Final = 10.0
-_CONNECTION_KINDS: Final = frozenset({Kind.DROP, Kind.RETURN, Kind.KILL})
-
-
-class _Running(msgspec.Struct, eq=False):
-    """A request that waits for its answer."""
-
-    act: Act
-    involved: frozenset[int]
-    device: Device | None = None
-
-    def conflicts(self, other: "_Running") -> bool:
-        """Whether one decides what the other may do, so that they must not be in flight together.
-
-        Acts of different groups never do. Those that are meant to race do not either.
-        """
-        kinds = {self.act.kind, other.act.kind}
-        if Kind.CREATE in kinds:
-            return True
-        if Expects.EITHER in (self.act.expects, other.act.expects):
-            return False
-        if Kind.DISBAND in kinds:
-            return True
-        if kinds <= {Kind.SEND, Kind.READ}:
-            return False
-        return bool(self.involved & other.involved)
+_STOPPED_S: Final = 10.0
+_LOSS_S: Final = 20.0
 
 
 class Player:
     """Plays one plan once.
 
     Args:
-        sent: where to note what each message was sent with, for the ledger.
-        server: for acts that kill it; None when that is not ours to do.
-        in_flight: how many requests wait for answers at most.
-        rate: messages per second at most, 0 for as fast as the answers come.
-        deadline_s: when to stop starting new acts, by ``time.monotonic``.
-        on_progress: called with the number of messages answered.
+        timeline: where it notes what was offered and answered; it begins and ends it.
+        sent: where to note when each message was due and with what body, for the ledger.
+        server: for acts that end it; None when that is not ours to do.
+        in_flight: how many requests wait for answers at most while nothing is due.
+        seconds: after so long no more is sent.
+        allows_losses: whether a connection that the server ends is nothing to report.
+
+    Attributes:
+        late: by how much requests were offered after they were due: the load side's own fault.
+        messages: how many of those that are stored were answered.
     """
 
     def __init__(
@@ -62,217 +53,299 @@ class Player:
         plan: Plan,
         stage: Stage,
         ledger: Ledger,
+        timeline: Timeline,
         *,
         sent: dict[int, tuple[float, bytes]],
         server: OwnServer | None,
         in_flight: int,
-        rate: float,
-        deadline_s: float,
-        on_progress: Callable[[int], None],
+        seconds: float,
+        allows_losses: bool = False,
     ) -> None:
         self._plan = plan
         self._stage = stage
         self._ledger = ledger
+        self._timeline = timeline
         self._sent = sent
         self._server = server
         self._in_flight = in_flight
-        self._rate = rate
-        self._deadline_s = deadline_s
-        self._on_progress = on_progress
-        self._group_ids = [
-            _chosen_id(plan, index, stage.prefix) for index in range(len(plan.groups))
-        ]
-        self._owners = {act.group: act.user for act in plan.acts if act.kind is Kind.CREATE}
-        self._running: dict[int, set[_Running]] = {}
+        self._seconds = seconds
+        self._allows_losses = allows_losses
+        stage.expect_loss(is_expected=allows_losses)
+        self._ids = Names(plan, stage.people, stage.prefix)
+        self._rooms = Rooms(plan, stage.prefix)
+        self._turns = Turns(self._launch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._failures: list[BaseException] = []
-        self._entrances = 0
+        self._is_load = False
+        self._is_stopped = False
+        self._is_outage = False
+        self._last_outage: asyncio.Task[None] | None = None
         self.groups: dict[str, GroupRecord] = {}
         self.outcomes: list[Outcome] = []
+        self.late = Histogram()
+        self.answered = 0
         self.messages = 0
         self.kills = 0
         self.was_cut = False
         self.started_s = self.ended_s = 0.0
 
+    @property
+    def is_playing(self) -> bool:
+        """Whether the load has begun."""
+        return self._is_load
+
+    def stop(self) -> None:
+        """Start nothing more; ``play`` returns when what is under way is answered."""
+        self._is_stopped = True
+        self._turns.forget()
+        self._news.set()
+
     async def play(self) -> None:
-        """Play everything, or as much as the deadline allows; returns when all is answered.
+        """Prepare, then play the load, or as much as the time allows; returns when all is answered.
 
         Raises:
             Lost: a device cannot connect.
         """
+        prepared = self._plan.prepared
+        self.was_cut = not await self._play_acts(self._plan.acts[:prepared], 0)
+        await self._until_answered()
         self.started_s = time.monotonic()
-        self.was_cut = not await self._play_acts()
-        if self._failures:
-            raise self._failures[0]
+        self._timeline.begin(self.started_s)
+        self._is_load = True
+        if not self.was_cut:
+            self.was_cut = not await self._play_acts(self._plan.acts[prepared:], prepared)
+        if self.was_cut:
+            self._turns.forget()
+        self._raise_failure()
         await self._stage.connect_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_ANSWERS_S)
+        await self._until_answered()
         self.ended_s = time.monotonic()
+        self._timeline.end(self.ended_s)
         for task in self._tasks:
             task.cancel()  # their outcomes have no answer, which the oracle finds
         for device in self._stage.devices():
             device.wake()
 
-    async def _play_acts(self) -> bool:
+    async def _until_answered(self) -> None:
+        give_up_s = time.monotonic() + (_STOPPED_S if self._is_stopped else _ANSWERS_S)
+        while self._tasks and time.monotonic() < give_up_s:
+            await asyncio.wait(self._tasks, timeout=give_up_s - time.monotonic())
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failures:
+            raise self._failures[0]
+
+    async def _play_acts(self, acts: Sequence[Act], first: int) -> bool:
         """Start everything in order; False if there was no time for all of it."""
-        for number, act in enumerate(self._plan.acts):
-            if time.monotonic() >= self._deadline_s or self._failures:
+        deadline_s = time.monotonic() + self._seconds
+        for number, act in enumerate(acts, start=first):
+            due_s = time.monotonic()
+            if act.due_s is not None:
+                due_s = self.started_s + act.due_s
+                await self._sleep_until(due_s)
+            if self._is_stopped or self._failures or time.monotonic() >= deadline_s:
                 return False
-            await self._pace()
-            if act.kind in _CONNECTION_KINDS:
-                await self._connection_act(act)
-            elif not await self._start(act, number):
+            if act.kind not in REQUESTS:
+                self._connection_act(act)
+                continue
+            if act.due_s is None and not await self._has_room():
                 return False
+            self._offer(act, number, due_s if act.due_s is not None else time.monotonic())
         return True
+
+    async def _sleep_until(self, due_s: float) -> None:
+        # Also without anything to wait for others must have their turn.
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
 
     # Connections.
 
-    async def _connection_act(self, act: Act) -> None:
+    def _connection_act(self, act: Act) -> None:
         if act.kind is Kind.KILL:
-            await self._kill()
+            self._begin_outage(is_polite=act.is_polite)
             return
         device = self._stage.people[act.user].devices[act.device]
         if act.kind is Kind.DROP:
             device.drop(is_polite=act.is_polite)
+            self._bring_back_blockers()
         else:
             self._bring_back(device)
+
+    def _bring_back_blockers(self) -> None:
+        """Others wait for their requests, so that they come back at once."""
+        for blocker in self._turns.blockers():
+            if blocker.device is not None:
+                self._bring_back(blocker.device)
 
     def _bring_back(self, device: Device) -> None:
         """Let it connect while the conversation goes on."""
         if not device.wants_connection:
-            task = asyncio.ensure_future(device.connect())
-            self._tasks.add(task)
-            task.add_done_callback(self._on_done)
+            self._start(device.connect())
 
-    async def _kill(self) -> None:
+    def _begin_outage(self, *, is_polite: bool) -> None:
+        """Have the server ended and started again; what is due meanwhile is sent all the same.
+
+        Everybody who is away comes back to it, as the plan has it.
+        """
         if self._server is None:
             return
-        self._stage.expect_loss(is_expected=True)
-        await asyncio.to_thread(self._server.kill)
+        self._set_outage(is_outage=True)
+        self._timeline.mark(time.monotonic(), "SIGTERM" if is_polite else "kill -9")
+        for device in self._stage.devices():
+            self._bring_back(device)
+        self._last_outage = asyncio.ensure_future(
+            self._outage(self._last_outage, self._server, is_polite=is_polite)
+        )
+        self._watch(self._last_outage)
+
+    async def _outage(
+        self, earlier: "asyncio.Task[None] | None", server: OwnServer, *, is_polite: bool
+    ) -> None:
+        if earlier is not None:
+            await earlier
+        self._set_outage(is_outage=True)
+        await asyncio.to_thread(server.stop if is_polite else server.kill)
         async with asyncio.timeout(_LOSS_S):
             await asyncio.gather(*(device.is_lost() for device in self._stage.devices()))
-        await asyncio.to_thread(self._server.start)
+        await asyncio.to_thread(server.start)
+        self._timeline.mark(time.monotonic(), "ready again")
         self.kills += 1
-        await self._stage.connect_all()
-        self._stage.expect_loss(is_expected=False)
+        waiting = [device for device in self._stage.devices() if device.wants_connection]
+        await asyncio.gather(*(device.connect() for device in waiting))
+        self._set_outage(is_outage=False)
+
+    def _set_outage(self, *, is_outage: bool) -> None:
+        self._is_outage = self._timeline.is_outage = is_outage
+        self._stage.expect_loss(is_expected=is_outage or self._allows_losses)
 
     # Requests.
 
-    async def _pace(self) -> None:
-        if self._rate:
-            due_s = self.started_s + len(self._sent) / self._rate
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-
-    async def _start(self, act: Act, number: int) -> bool:
-        """Start a request once nothing that matters to it is under way; False if that never is."""
-        running = _Running(act, frozenset((act.user, *act.targets)))
-        others = self._running.setdefault(act.group, set())
-        while True:
-            blockers = [other for other in others if act.group >= 0 and running.conflicts(other)]
-            for other in blockers:
-                if other.device is not None:
-                    self._bring_back(other.device)
-            if not blockers and self._has_room_for_more():
-                break
+    async def _has_room(self) -> bool:
+        """Return when another request may be sent; False if that never is."""
+        while self._under_way() >= self._in_flight:
+            self._bring_back_blockers()
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), _ANSWERS_S)
             except TimeoutError:
                 return False
-            if self._failures:
+            if self._failures or self._is_stopped:
                 return False
-        others.add(running)
-        task = asyncio.ensure_future(self._perform(running, number))
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
         return True
 
-    def _has_room_for_more(self) -> bool:
-        """Whether another request may be sent; those of devices that are away do not count."""
-        if len(self._tasks) < self._in_flight:
-            return True
-        stuck = sum(
+    def _under_way(self) -> int:
+        """How many requests are; those of devices that are away do not count."""
+        under_way = len(self._tasks) + self._turns.waiting
+        if under_way < self._in_flight:
+            return under_way
+        return under_way - sum(
             len(device.calls) for device in self._stage.devices() if not device.wants_connection
         )
-        return len(self._tasks) - stuck < self._in_flight
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _offer(self, act: Act, number: int, due_s: float) -> None:
+        if self._is_load:
+            self._timeline.at(due_s).offered += 1
+            self.late.add(time.monotonic() - due_s)
+        involved = frozenset((act.user, *act.targets))
+        self._turns.offer(Request(act=act, number=number, due_s=due_s, involved=involved))
+        if self._turns.waiting:
+            self._bring_back_blockers()
+
+    def _launch(self, request: Request) -> None:
+        self._start(self._perform(request))
+
+    def _start(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
+        self._watch(asyncio.ensure_future(work))
+
+    def _watch(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         self._news.set()
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._failures.append(error)
 
-    async def _perform(self, running: _Running, number: int) -> None:
-        act = running.act
+    async def _perform(self, request: Request) -> None:
+        act = request.act
         try:
             person = self._stage.people[act.user]
-            running.device = device = await self._ready_device(act, person)
-            group_id = self._group_ids[act.group] if act.group >= 0 else ""
-            is_guest = self._is_room(act) and self._owners[act.group] != act.user
-            if is_guest and act.kind in (Kind.SEND, Kind.QUIT):
-                await self._enter_room(device, person, group_id)
-            await self._request(act, number, device, person, group_id)
+            request.device = device = await self._ready_device(act, person)
+            await self._rooms.before(act, device, person, self._ids.group_id(act))
+            await self._request(request, device, person)
         finally:
-            self._running[act.group].discard(running)
+            self._turns.done(request)
 
-    async def _request(
-        self, act: Act, number: int, device: Device, person: Person, group_id: str
-    ) -> None:
-        params = self._resolved(act)
+    async def _request(self, request: Request, device: Device, person: Person) -> None:
+        act, params = request.act, self._ids.params(request.act)
         outcome = Outcome(
             kind=act.kind,
             expects=act.expects,
             expected_code=act.code,
             user_id=person.user_id,
             device_id=device.device_id,
-            group_id=group_id,
+            group_id=self._ids.group_id(act),
             target_ids=tuple(self._stage.people[target].user_id for target in act.targets),
             mark=act.mark,
             is_stored=act.is_stored,
-            number=number,
+            number=request.number,
             sent_s=time.monotonic(),
+            due_s=request.due_s if self._is_load else None,
         )
         self.outcomes.append(outcome)
         if act.mark is not None:
-            self._sent[act.mark] = (outcome.sent_s, canonical(params["body"]))
-        is_room, absences = self._is_room(act), person.absences
+            self._sent[act.mark] = (request.due_s, canonical(params["body"]))
+        is_room, absences = self._rooms.is_room(act), person.absences
+        is_unclear = self._is_outage or self._rooms.may_be_in_still(act, person, outcome.group_id)
         if is_room and act.kind is Kind.JOIN:
-            person.enter(group_id, outcome.sent_s)
-        request_id = f"{self._stage.prefix}{number}"
+            person.enter(outcome.group_id, outcome.sent_s)
+        request_id = f"{self._stage.prefix}{request.number}"
         call, reply = await device.call(act.method, params, request_id)
-        outcome.replied_s = call.replied_s
-        outcome.may_differ = is_room and person.absences != absences
+        outcome.sent_s, outcome.replied_s = call.sent_s, call.replied_s
+        outcome.was_left = call.was_left
+        outcome.may_differ = is_room and (
+            person.absences != absences or is_unclear or self._is_outage
+        )
         self._take_reply(act, outcome, reply)
         if is_room:
-            self._follow_room(act, outcome, person, is_same_presence=not outcome.may_differ)
+            self._rooms.after(act, outcome, person)
         outcome.is_watched = call.is_watched and outcome.is_done
         if outcome.is_watched:
             outcome.early = self._early(act, outcome, call, device)
         if act.is_repeated and reply.error is None:
-            _, second = await (await self._ready_device(act, person)).call(
-                act.method, params, request_id
-            )
+            again = await self._ready_device(act, person)
+            _, second = await again.call(act.method, params, request_id)
             if second.error is not None or second.result != reply.result:
                 outcome.second = f"{reply.result}, then {second.result or second.error}"
 
     def _take_reply(self, act: Act, outcome: Outcome, reply: Reply) -> None:
+        self._count_reply(outcome)
         if reply.error is not None:
             outcome.code, outcome.message = reply.error.code, reply.error.message
             return
         outcome.result = reply.result if isinstance(reply.result, dict) else {}
         if act.kind is Kind.CREATE:
-            group_id = str(outcome.result["group"]["group_id"])
-            outcome.group_id = self._group_ids[act.group] = group_id
-            self.groups[group_id] = GroupRecord(
-                group_id=group_id, type=self._plan.groups[act.group].type
+            outcome.group_id = str(outcome.result["group"]["group_id"])
+            self._ids.learn(act, outcome.group_id)
+            self.groups[outcome.group_id] = GroupRecord(
+                group_id=outcome.group_id, type=self._plan.groups[act.group].type
             )
         if act.kind is Kind.DISBAND:
             self.groups[outcome.group_id].is_disbanded = True
         if act.mark is not None and act.is_stored and act.expects is Expects.DONE:
             self.messages += 1
-            self._on_progress(self.messages)
+
+    def _count_reply(self, outcome: Outcome) -> None:
+        if outcome.due_s is None or outcome.replied_s is None:
+            return
+        self.answered += 1
+        second = self._timeline.at(outcome.replied_s)
+        second.answered += 1
+        if not outcome.was_left:
+            second.replies.add(outcome.replied_s - outcome.due_s)
 
     def _early(self, act: Act, outcome: Outcome, call: Call, device: Device) -> tuple[str, ...]:
         (stream, unstored), (stream_end, unstored_end) = call.given, call.given_at_reply
@@ -285,34 +358,6 @@ class Player:
         ]
         return missing_own_events(outcome, self._plan.groups[act.group].type, given)
 
-    # Rooms: whoever loses the last connection is out and has to come in again.
-
-    def _is_room(self, act: Act) -> bool:
-        return act.group >= 0 and self._plan.groups[act.group].type is GroupType.AVCHATROOM
-
-    async def _enter_room(self, device: Device, person: Person, group_id: str) -> None:
-        if group_id in person.rooms:
-            return
-        absences = person.absences
-        person.enter(group_id, time.monotonic())
-        self._entrances += 1
-        request_id = f"{self._stage.prefix}entrance-{self._entrances}"
-        _, reply = await device.call("join_group", {"group_id": group_id}, request_id)
-        if reply.error is None and person.absences == absences:
-            person.rooms.add(group_id)
-
-    def _follow_room(
-        self, act: Act, outcome: Outcome, person: Person, *, is_same_presence: bool
-    ) -> None:
-        if act.kind is Kind.CREATE and outcome.is_done:
-            person.enter(outcome.group_id, outcome.sent_s)  # and stays, whatever happens
-        elif act.kind is Kind.JOIN and outcome.is_done and is_same_presence:
-            person.rooms.add(outcome.group_id)
-        elif act.kind is Kind.QUIT and outcome.is_done:
-            person.leave(outcome.group_id)
-
-    # Who and what.
-
     async def _ready_device(self, act: Act, person: Person) -> Device:
         """The planned device, or another one of the user's if that one is away."""
         planned = person.devices[act.device]
@@ -323,30 +368,3 @@ class Player:
                 return device
         await planned.connect()
         return planned
-
-    def _resolved(self, act: Act) -> dict[str, Any]:
-        """The act's parameters with IDs in place of the plan's indexes."""
-        people = self._stage.people
-        params = dict(act.params)
-        for name in ("user_ids", "at_user_ids"):
-            if name in params:
-                params[name] = [people[user].user_id for user in params[name]]
-        if "user_id" in params:
-            params["user_id"] = people[params["user_id"]].user_id
-        if "members" in params:
-            params["members"] = [
-                {**member, "user_id": people[member["user_id"]].user_id}
-                for member in params["members"]
-            ]
-        if act.group >= 0 and self._group_ids[act.group]:
-            params.setdefault("group_id", self._group_ids[act.group])
-        return params
-
-
-def _chosen_id(plan: Plan, index: int, prefix: str) -> str:
-    """The ID that the creator chooses, or "" for one that the server makes."""
-    planned = plan.groups[index]
-    if not planned.chosen_id:
-        return ""
-    start = "@TGS#_" if planned.type is GroupType.COMMUNITY else ""
-    return f"{start}{prefix}group-{index}"

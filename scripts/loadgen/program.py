@@ -3,18 +3,30 @@
 import argparse
 import asyncio
 import contextlib
+import gc
+import os
+import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
 
 from scripts.common.process import raise_open_files
 from scripts.common.target import OwnServer, Target, Trouble, own_server, read_key
 from scripts.common.terminal import Progress
 from scripts.loadgen.device import Lost
+from scripts.loadgen.glimpse import Glimpse
+from scripts.loadgen.options import PLAN_NUMBERS, parser
 from scripts.loadgen.oracle import judge
-from scripts.loadgen.report import report
-from scripts.loadgen.run import Manner, run
+from scripts.loadgen.page import page, warnings
+from scripts.loadgen.picture import picture
+from scripts.loadgen.plan import Plan
+from scripts.loadgen.record import Record
+from scripts.loadgen.result import Played, Result, result_of
+from scripts.loadgen.run import Manner, Watch, run
 from scripts.loadgen.writer import Options, write_plan
 
 SETTINGS: Final = {
@@ -24,88 +36,122 @@ SETTINGS: Final = {
     # Small, so that a slow device falls behind and is fed from the log.
     "MUSTER_LIMIT_OUTGOING_BYTES": "32768",
 }
-"""What a server of our own is started with; a given one needs the first three."""
+"""What a server of our own is started with."""
+
+_LINE_EVERY_S: Final = 5.0
+_INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run; returns the exit status: 0 nothing is wrong, 1 something is, 2 it could not be run."""
-    options = _parser().parse_args(arguments)
-    plan = write_plan(
-        Options(
-            seed=options.seed,
-            users=options.users,
-            groups=options.groups,
-            messages=options.messages,
-            devices=options.devices_per_user,
-            churn=options.messages // 50 if options.churn is None else options.churn,
-            slow=options.users // 20 if options.slow is None else options.slow,
-            kills=options.kills,
-        )
-    )
-    raise_open_files()
-    progress = Progress(plan.message_count, "messages")
+    """Run; returns the exit status.
+
+    0 nothing is wrong, 1 something is, 2 it could not be run, 130 interrupted and nothing wrong.
+    """
+    options = parser().parse_args(arguments)
     try:
+        _check_files(options)
+        raise_open_files()
+        plan = write_plan(_plan_options(options))
+        # A full collection of what is written down would stop the load for 50 ms and more. What
+        # is in circles, such as failed tasks, is little.
+        gc.disable()
+        began = time.strftime("%Y-%m-%d %H:%M:%S %z")
         with _server(options) as (target, server):
-            manner = Manner(
-                seed=options.seed,
-                admin=options.admin,
-                in_flight=max(1, options.in_flight),
-                rate=options.rate,
-                seconds=options.seconds,
-            )
             try:
-                playing = run(plan, target, server, manner, progress.show)
-                played, record = asyncio.run(playing)
+                played, record, was_stopped = asyncio.run(_play(options, plan, target, server))
             except Lost as error:
                 log = f"; its log ends:\n{server.log_tail()}" if server is not None else ""
                 raise Trouble(f"the server is gone: {error}{log}") from error
     except Trouble as error:
         sys.stderr.write(f"load: {error}\n")
         return 2
-    progress.end()
-    findings = judge(record)
-    sys.stdout.write(report(played, record, findings) + "\n")
-    return 1 if findings else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/load",
-        description="Replay a seeded conversation through real sockets, and check on every device "
-        "that nothing is lost, doubled, out of order or foreign. Exit status 1 if anything is.",
-        epilog="Without --url a server is started for the occasion. One that runs needs "
-        + ", ".join(f"{name}={value}" for name, value in list(SETTINGS.items())[:3]),
-        allow_abbrev=False,
+    sys.stderr.write("judging what every device was given ...\n")
+    result = result_of(
+        played,
+        record,
+        judge(record),
+        server=options.url or "a server of its own",
+        began=began,
+        parameters=_parameters(options),
+        end=_end(played, was_stopped=was_stopped),
     )
-    add = parser.add_argument
-    add("--url", metavar="ws://...", help="a server that runs, its limits on rates off (see below)")
-    add("--key-file", type=Path, metavar="FILE", help="its secret.key, with --url")
-    add("--admin", default="administrator", metavar="USER", help="its app_admin account")
-    for name, default, meaning in _NUMBERS:
-        text = meaning if default is None else f"{meaning}; default {default}"
-        add(name, type=_natural, metavar="N", default=default, help=text)
-    return parser
+    _tell(options, result)
+    if result.is_wrong:
+        return 1
+    return _INTERRUPTED if was_stopped else 0
 
 
-_NUMBERS: Final = (
-    ("--users", 200, "users"),
-    ("--groups", 50, "groups, of all types"),
-    ("--messages", 10_000, "messages that are stored; others come on top"),
-    ("--devices-per-user", 2, "at most"),
-    ("--churn", None, "how often a device goes and comes back; default messages / 50"),
-    ("--slow", None, "devices that read slowly; default users / 20"),
-    ("--kills", 0, "how often the started server is killed and started again"),
-    ("--seed", 1, "the same seed, the same conversation"),
-    ("--in-flight", 64, "requests at a time"),
-    ("--rate", 0, "messages per second, 0 for no limit"),
-    ("--seconds", 600, "stop sending after this time"),
-)
+def _plan_options(options: argparse.Namespace) -> Options:
+    requests = options.requests
+    if requests is None:
+        requests = int(options.rate * options.seconds) if options.rate else 15_000
+    if not requests:
+        raise Trouble("there is nothing to do: --rate times --seconds is no request")
+    users = options.users
+    return Options(
+        seed=options.seed,
+        users=users,
+        groups=max(4, users // 3) if options.groups is None else options.groups,
+        requests=requests,
+        rate=options.rate,
+        devices=options.devices_per_user,
+        churn=requests // 50 if options.churn is None else options.churn,
+        slow=users // 20 if options.slow is None else options.slow,
+        kills=options.kills,
+        restarts=options.restarts,
+    )
 
 
-def _natural(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError("expected a whole number, 0 or more")
-    return int(text)
+def _parameters(options: argparse.Namespace) -> dict[str, int | float]:
+    plan = _plan_options(options)
+    return {name: getattr(plan, name) for name in PLAN_NUMBERS}
+
+
+def _end(played: Played, *, was_stopped: bool) -> str:
+    if was_stopped:
+        return "Interrupted"
+    return "The time was up" if played.was_cut else "Played to its end"
+
+
+# Playing.
+
+
+async def _play(
+    options: argparse.Namespace, plan: Plan, target: Target, server: OwnServer | None
+) -> tuple[Played, Record, bool]:
+    """Play; the first Ctrl-C ends it early, the second one at once."""
+    stops = asyncio.Event()
+    playing = asyncio.current_task()
+    assert playing is not None  # this is a coroutine
+
+    def interrupt() -> None:
+        if stops.is_set():
+            playing.cancel()
+        else:
+            sys.stderr.write("\nload: stopping; once more ends it without a result\n")
+            stops.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+    progress = Progress(plan.request_count, "requests", every_s=_LINE_EVERY_S)
+
+    def show(glimpse: Glimpse) -> None:
+        progress.show(glimpse.answered, glimpse.line())
+
+    manner = Manner(
+        seed=options.seed,
+        admin=options.admin,
+        in_flight=max(1, options.in_flight),
+        seconds=float("inf") if options.rate else options.seconds,
+        allows_losses=options.allow_restarts,
+        disbands=server is None and not options.keep_groups,
+    )
+    try:
+        played, record = await run(plan, target, server, manner, Watch(show, stops))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        progress.end()
+    return played, record, stops.is_set()
 
 
 @contextlib.contextmanager
@@ -113,7 +159,63 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[Target, OwnServer | N
     if options.url is None:
         with own_server(SETTINGS) as server:
             yield server.target(), server
-    elif options.key_file is None:
-        raise Trouble("--url needs --key-file, the server's secret.key")
-    else:
-        yield Target(options.url, read_key(options.key_file)), None
+        return
+    if options.kills or options.restarts:
+        raise Trouble("--kills and --restarts are for a server of its own, not with --url")
+    _check_url(options.url)
+    yield Target(options.url, _key(options), options.sdkappid), None
+
+
+def _key(options: argparse.Namespace) -> str:
+    key: str | None = options.secret_key or os.environ.get("MUSTER_SECRET_KEY")
+    if options.key_file is not None:
+        key = read_key(options.key_file)
+    if not key:
+        raise Trouble(
+            "--url needs the server's key, which signs for the users: --key-file with its "
+            "secret.key, --secret-key, or MUSTER_SECRET_KEY in the environment"
+        )
+    return key
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise Trouble(f"--url {url} is no ws:// or wss:// address such as ws://127.0.0.1:7700/ws")
+
+
+# Telling.
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Fail before the run rather than after it; makes --out."""
+    if options.picture is not None and options.picture.suffix != ".svg":
+        raise Trouble(f"--picture {options.picture}: the picture is SVG, name it something.svg")
+    try:
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            options.text = options.text or options.out / "load.txt"
+            options.picture = options.picture or options.out / "load.svg"
+            options.json = options.json or options.out / "load.json"
+        for path in (options.text, options.picture, options.json):
+            if path is not None:
+                path.touch()
+    except OSError as error:
+        raise Trouble(f"the result cannot be written: {error}") from error
+
+
+def _tell(options: argparse.Namespace, result: Result) -> None:
+    text = page(result) + "\n"
+    sys.stdout.write(text)
+    if options.text is not None:
+        options.text.write_text(text, encoding="utf-8")
+    if options.picture is not None:
+        options.picture.write_text(picture(result), encoding="utf-8")
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    for warning in warnings(result):
+        sys.stderr.write(f"load: WARNING: {warning}\n")

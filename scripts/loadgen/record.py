@@ -22,8 +22,7 @@ class Entry(msgspec.Struct, kw_only=True):
             an event that is not stored.
         mark: the number of a message of ours.
         user_ids: those who came or went, of a tip.
-        sent_s: when the request was sent, of a message.
-        last_s: when the last device heard it that counts for latencies; ``heard`` is how many.
+        due_s: when the request was due, of a message; 0 for everything else.
     """
 
     index: int
@@ -36,9 +35,7 @@ class Entry(msgspec.Struct, kw_only=True):
     mark: int | None = None
     user_ids: tuple[str, ...] = ()
     message_id: str = ""
-    sent_s: float = 0.0
-    last_s: float = 0.0
-    heard: int = 0
+    due_s: float = 0.0
 
 
 class DeviceRecord(msgspec.Struct, kw_only=True):
@@ -72,7 +69,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     """A request and its answer. Times are of the load side's clock, in seconds.
 
     Attributes:
+        sent_s: when it was first sent, refusals by the server's limits not counted.
         replied_s: when the first answer came; None: it never did.
+        due_s: when it was due to be sent; None for what prepares the load.
+        was_left: its device went away on purpose before the answer, so that it says nothing about
+            the server's speed.
         code: the error's code, None for a result.
         may_differ: a refusal is explained, since the user lost a connection that mattered.
         is_watched: whether the events of the user's own had to come before the answer;
@@ -99,6 +100,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     is_watched: bool = False
     early: tuple[str, ...] = ()
     second: str = ""
+    due_s: float | None = None
+    was_left: bool = False
 
     @property
     def is_done(self) -> bool:

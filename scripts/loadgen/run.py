@@ -9,31 +9,59 @@ from typing import Final
 import msgspec
 
 from protocol.vocabulary import GroupType
+from scripts.common.beside import beside
+from scripts.common.process import peak_bytes
 from scripts.common.target import OwnServer, Target
 from scripts.loadgen.device import Device
 from scripts.loadgen.early import has_tips
+from scripts.loadgen.glimpse import Glimpse
 from scripts.loadgen.ledger import Ledger
 from scripts.loadgen.membership import comings_and_goings, numbers_within, spans_by_requests
 from scripts.loadgen.plan import Plan
 from scripts.loadgen.player import Player
 from scripts.loadgen.record import GroupRecord, MemberView, Outcome, Record
-from scripts.loadgen.report import Played
+from scripts.loadgen.result import Played
+from scripts.loadgen.sampler import sample
 from scripts.loadgen.stage import Person, Stage
+from scripts.loadgen.timeline import Timeline
 
 _TAILS_S: Final = 20.0
 _POLL_S: Final = 0.02
 _SETTLE_S: Final = 30.0
 _VIEWS_PER_GROUP: Final = 2
+_GLIMPSE_S: Final = 0.2
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plan is played; ``rate`` 0 is as fast as the answers come."""
+    """How a plan is played.
+
+    Attributes:
+        admin: an app_admin's account, which looks at the end.
+        in_flight: how many requests wait for answers at most while nothing is due.
+        seconds: after so long no more is sent.
+        allows_losses: whether the server may end connections, as when it is restarted.
+        disbands: whether the groups are disbanded at the end, so that a server that goes on
+            running is left without them.
+    """
 
     seed: int
     admin: str
-    in_flight: int
-    rate: float
-    seconds: float
+    in_flight: int = 64
+    seconds: float = float("inf")
+    allows_losses: bool = False
+    disbands: bool = False
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What whoever watches a run is told, and what they can say.
+
+    Attributes:
+        on_glimpse: called a few times a second.
+        stops: set it to have no more sent.
+    """
+
+    on_glimpse: Callable[[Glimpse], None]
+    stops: asyncio.Event
 
 
 async def run(
@@ -41,37 +69,39 @@ async def run(
     target: Target,
     server: OwnServer | None,
     manner: Manner,
-    on_progress: Callable[[int], None] = lambda _messages: None,
+    watch: Watch | None = None,
 ) -> tuple[Played, Record]:
     """Play ``plan`` and return what is to be judged.
-
-    Args:
-        on_progress: called with the number of messages answered.
 
     Raises:
         Lost: a device cannot connect.
     """
     sent: dict[int, tuple[float, bytes]] = {}
-    ledger = Ledger(sent)
+    ledger, timeline = Ledger(sent), Timeline()
     # Nobody of an earlier run on the same server is met.
     prefix = f"load-{secrets.token_hex(3)}-"
-    stage = Stage(plan, target, ledger, prefix=prefix, admin=manner.admin, seed=manner.seed)
+    stage = Stage(
+        plan, target, ledger, timeline, prefix=prefix, admin=manner.admin, seed=manner.seed
+    )
     player = Player(
         plan,
         stage,
         ledger,
+        timeline,
         sent=sent,
         server=server,
         in_flight=manner.in_flight,
-        rate=manner.rate,
-        deadline_s=time.monotonic() + manner.seconds,
-        on_progress=on_progress,
+        seconds=manner.seconds,
+        allows_losses=manner.allows_losses,
     )
     await stage.connect_all()
     load_cpu_s, server_cpu_s = time.process_time(), server.cpu_s if server else 0.0
-    await player.play()
+    async with beside(_watch(stage, player, timeline, server, watch)):
+        await player.play()
+    load_cpu_s = time.process_time() - load_cpu_s
     views = await _look_at_the_end(stage, player)
     await _wait_for_tails(stage, player)
+    timeline.close()
     played = Played(
         seed=manner.seed,
         seconds=player.ended_s - player.started_s,
@@ -81,15 +111,51 @@ async def run(
         resumes=sum(device.resumes for device in stage.devices()),
         pages=sum(device.pages for device in stage.devices()),
         paged=sum(device.paged for device in stage.devices()),
+        limited=sum(device.calls.limited for device in stage.devices()),
         kills=player.kills,
-        load_cpu_s=time.process_time() - load_cpu_s,
+        late=player.late,
+        timeline=timeline,
+        load_cpu_s=load_cpu_s,
         server_cpu_s=server.cpu_s - server_cpu_s if server else None,
+        server_peak_bytes=peak_bytes(server.pid) if server else None,
     )
-    for device in (*stage.devices(), stage.admin):
+    for device in stage.devices():
         device.drop(is_polite=True)
     record = _record(stage, player, ledger, views)
+    if manner.disbands:
+        await stage.disband(record)
+    stage.admin.drop(is_polite=True)
     record.complaints = server.log_troubles() if server else []
     return played, record
+
+
+async def _watch(
+    stage: Stage,
+    player: Player,
+    timeline: Timeline,
+    server: OwnServer | None,
+    watch: Watch | None,
+) -> None:
+    """Tell how it goes until cancelled, and have it stopped when that is asked for."""
+    sampling: asyncio.Task[None] | None = None
+
+    def tell() -> None:
+        if watch is not None:
+            second = timeline.last_whole(time.monotonic())
+            watch.on_glimpse(Glimpse(player.answered, second, stage.suspicions))
+
+    try:
+        while True:
+            if sampling is None and player.is_playing:
+                sampling = asyncio.ensure_future(sample(timeline, player.started_s, server))
+            if watch is not None and watch.stops.is_set():
+                player.stop()
+            tell()
+            await asyncio.sleep(_GLIMPSE_S)
+    finally:
+        tell()
+        if sampling is not None:
+            sampling.cancel()
 
 
 async def _look_at_the_end(stage: Stage, player: Player) -> list[MemberView]:

@@ -10,7 +10,9 @@ from scripts.common.target import Target
 from scripts.loadgen.device import Device
 from scripts.loadgen.ledger import Ledger
 from scripts.loadgen.plan import Plan
-from scripts.loadgen.record import GroupRecord, MemberView
+from scripts.loadgen.record import GroupRecord, MemberView, Record
+from scripts.loadgen.suspicions import Suspicions
+from scripts.loadgen.timeline import Timeline
 
 _AT_ONCE: Final = 64
 _PAGE: Final = 100
@@ -50,14 +52,24 @@ class Stage:
     """Everybody, by index as in the plan.
 
     Args:
+        timeline: where deliveries are counted.
         prefix: begins every user ID and request id, so that runs on one server do not meet.
         admin: an account of the operator.
     """
 
     def __init__(
-        self, plan: Plan, target: Target, ledger: Ledger, *, prefix: str, admin: str, seed: int
+        self,
+        plan: Plan,
+        target: Target,
+        ledger: Ledger,
+        timeline: Timeline,
+        *,
+        prefix: str,
+        admin: str,
+        seed: int,
     ) -> None:
         self._ledger = ledger
+        self.suspicions = Suspicions()
         self.prefix = prefix
         self.people: list[Person] = []
         for index, planned in enumerate(plan.users):
@@ -73,6 +85,8 @@ class Stage:
                     ledger=ledger,
                     is_slow=planned.has_slow_device and number == planned.devices - 1,
                     seed=seed + 1000 * index + number,
+                    timeline=timeline,
+                    suspicions=self.suspicions,
                 )
                 device.on_down = person.notice_loss
                 person.devices.append(device)
@@ -143,6 +157,19 @@ class Stage:
                 break
             after_seq = events[-1]["seq"]
         return events
+
+    async def disband(self, record: Record) -> None:
+        """Have the operator disband what groups are left; a refusal is written down as trouble."""
+        for group in record.groups.values():
+            if group.is_disbanded:
+                continue
+            self._questions += 1
+            request_id = f"{self.prefix}q{self._questions}"
+            _, reply = await self.admin.call(
+                "disband_group", {"group_id": group.group_id}, request_id
+            )
+            if reply.error is not None:
+                record.troubles.append(f"disbanding {group.group_id}: {reply.error.message}")
 
     async def _ask(self, device: Device, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         self._questions += 1

@@ -5,25 +5,21 @@ sides keep the same amount of state however long the soak is.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from protocol.codec import MSGPACK
 from scripts.common.target import Target
-from scripts.loadgen.device import Device
-from scripts.loadgen.ledger import Ledger
 from scripts.loadgen.oracle import judge
 from scripts.loadgen.record import Fault, Finding, Record
 from scripts.loadgen.run import Manner, run
 from scripts.loadgen.writer import Options, write_plan
 
 _PATIENCE_S: Final = 30.0
-_MESSAGES_PER_DROP: Final = 12
-_MESSAGES_PER_GROUP: Final = 60
+_REQUESTS_PER_DROP: Final = 12
+_REQUESTS_PER_GROUP: Final = 60
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -42,7 +38,7 @@ class Lane:
     """Chapters one after the other until the time is up.
 
     Args:
-        rate: stored messages per second.
+        rate: requests per second.
         chapter_s: how long a chapter plays; well below the server's HISTORY_MS.
         on_finding: called with each thing that is wrong.
     """
@@ -77,24 +73,25 @@ class Lane:
             await self._play(self._seed + chapter, max(0.5, min(left_s, self._chapter_s)))
 
     async def _play(self, seed: int, seconds: float) -> None:
-        messages = max(20, int(self._rate * seconds))
+        requests = max(20, int(self._rate * seconds))
         plan = write_plan(
             Options(
                 seed=seed,
                 users=self._users,
-                groups=max(6, messages // _MESSAGES_PER_GROUP),
-                messages=messages,
+                groups=max(6, requests // _REQUESTS_PER_GROUP),
+                requests=requests,
+                rate=self._rate,
                 devices=2,
-                churn=messages // _MESSAGES_PER_DROP,
+                churn=requests // _REQUESTS_PER_DROP,
                 slow=max(1, self._users // 10),
             )
         )
         manner = Manner(
             seed=seed,
             admin=self._admin,
-            in_flight=64,
-            rate=self._rate,
             seconds=seconds + _PATIENCE_S,
+            # So that the server can forget them in time.
+            disbands=True,
         )
         played, record = await run(plan, self._target, None, manner)
         if played.was_cut:
@@ -103,31 +100,7 @@ class Lane:
         # The judge takes a while, and others are talking meanwhile.
         for finding in await asyncio.to_thread(judge, record):
             self._on_finding(finding)
-        await self._disband(record)
         self._count(played.deliveries, played.resumes, played.paged, record)
-
-    async def _disband(self, record: Record) -> None:
-        """Let the server forget the chapter's groups in time."""
-        device = Device(
-            url=self._target.url,
-            user_id=self._admin,
-            device_id=f"closing-{secrets.token_hex(3)}",
-            user_sig=self._target.sign(self._admin),
-            codec=MSGPACK,
-            ledger=Ledger({}),
-            is_slow=False,
-            seed=0,
-        )
-        await device.connect()
-        for group in record.groups.values():
-            if group.is_disbanded:
-                continue
-            params = {"group_id": group.group_id}
-            _, reply = await device.call("disband_group", params, secrets.token_hex(8))
-            if reply.error is not None:
-                text = f"disband_group by the operator: {reply.error.message}"
-                self._on_finding(Finding(Fault.ANSWER, group.group_id, text))
-        device.drop(is_polite=True)
 
     def _count(self, deliveries: int, resumes: int, paged: int, record: Record) -> None:
         counts = self._counts

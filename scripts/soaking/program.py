@@ -2,16 +2,16 @@
 
 import argparse
 import asyncio
-import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from scripts.common.beside import beside
 from scripts.common.process import open_files, raise_open_files
 from scripts.common.target import (
     OwnServer,
@@ -166,7 +166,7 @@ async def _soak(options: argparse.Namespace, target: Target, server: OwnServer |
     watch = Watch(server.pid, min(_EVERY_S, seconds / 6)) if server is not None else None
     started_s, cpu_before_s = time.monotonic(), _cpu_s(server)
     until_s = started_s + seconds
-    async with _beside(_show(seconds)), _beside(watch.run() if watch is not None else None):
+    async with beside(_show(seconds)), beside(watch.run() if watch is not None else None):
         await asyncio.gather(
             residents.run(until_s),
             *(lane.run(until_s, number * chapter_s / _LANES) for number, lane in enumerate(lanes)),
@@ -203,19 +203,6 @@ async def _soak(options: argparse.Namespace, target: Target, server: OwnServer |
 
 def _cpu_s(server: OwnServer | None) -> float:
     return time.process_time() + (server.cpu_s if server is not None else 0.0)
-
-
-@contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None] | None) -> AsyncIterator[None]:
-    """Have ``work`` done meanwhile, and cancel it at the end."""
-    task = None if work is None else asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 async def _until_all_are_gone(pid: int) -> None:

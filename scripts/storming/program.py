@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
+from scripts.common.percentiles import percentile
 from scripts.common.process import peak_bytes, raise_open_files
 from scripts.common.target import OwnServer, Target, Trouble, own_server
 from scripts.common.terminal import table
-from scripts.loadgen.report import percentile
 from scripts.storming.crowd import Answer, Member, Task, run_crowd
 from scripts.storming.pulse import Pulse
 

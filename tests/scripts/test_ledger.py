@@ -56,7 +56,7 @@ def test_both_codecs_live_and_from_the_log_are_one_entry(ledger: Ledger) -> None
     ]
 
     assert {id(entry) for entry in seen} == {id(ledger.entries[0])}
-    assert (seen[0].mark, seen[0].actor_id, seen[0].number, seen[0].sent_s) == (7, "ann", 3, 1.25)
+    assert (seen[0].mark, seen[0].actor_id, seen[0].number, seen[0].due_s) == (7, "ann", 3, 1.25)
     assert ledger.find("g", 3) is seen[0]
     assert ledger.altered == []
 

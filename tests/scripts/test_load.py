@@ -1,5 +1,6 @@
 """scripts/load at a small size against a real server, and its oracle on what came of it."""
 
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -8,40 +9,51 @@ import pytest
 
 from scripts.common.target import own_server
 from scripts.loadgen.oracle import judge
+from scripts.loadgen.picture import picture
 from scripts.loadgen.plan import Act, Expects, Kind, Plan
-from scripts.loadgen.program import SETTINGS
+from scripts.loadgen.program import SETTINGS, main
 from scripts.loadgen.record import DeviceRecord, Fault, Record
+from scripts.loadgen.result import Result
 from scripts.loadgen.run import Manner, run
 from scripts.loadgen.writer import Options, write_plan
 from tests.scripts.running import run_program
 
-SMALL: Final = ("--users", "20", "--groups", "8", "--messages", "400", "--churn", "2")
-MANNER: Final = Manner(seed=5, admin="administrator", in_flight=32, rate=0, seconds=30)
+SMALL: Final = ("--users", "20", "--groups", "8", "--requests", "400", "--churn", "2")
+MANNER: Final = Manner(seed=5, admin="administrator", in_flight=32, seconds=30)
 
 
 @pytest.mark.slow
-def test_a_small_conversation_goes_right() -> None:
-    done = run_program("load", *SMALL, "--slow", "2", "--seconds", "30")
+def test_a_small_conversation_goes_right(tmp_path: Path) -> None:
+    out = tmp_path / "result"
+    done = run_program("load", *SMALL, "--slow", "2", "--rate", "400", "--out", str(out))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing is wrong." in done.stdout
     assert "of the messages are stored" in done.stdout
-    assert "400/400 messages" in done.stderr
+    assert "400/400 requests" in done.stderr
     for fault in Fault:
         assert f"  {fault.value} " in done.stdout
+    assert (out / "load.txt").read_text() == done.stdout
+    result = msgspec.json.decode((out / "load.json").read_bytes(), type=Result)
+    assert (result.total.offered, result.total.answered) == (400, 400)
+    assert result.deliveries >= sum(bucket.deliveries for bucket in result.points) > 400
+    assert (out / "load.svg").read_text() == picture(result)
 
 
 @pytest.mark.slow
 def test_it_goes_right_when_the_server_is_killed_in_the_middle() -> None:
-    done = run_program("load", *SMALL, "--kills", "2", "--seconds", "40")
+    done = run_program("load", *SMALL, "--rate", "200", "--kills", "2", "--restarts", "1")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed and restarted 2 times" in done.stdout
+    assert "killed and restarted 3 times" in done.stdout
+    assert done.stdout.count(" s: kill -9") == 2
+    assert done.stdout.count(" s: SIGTERM") == 1
 
 
 @pytest.mark.slow
 def test_it_ends_in_time_and_says_that_it_was_cut() -> None:
-    done = run_program("load", "--users", "20", "--groups", "8", "--rate", "50", "--seconds", "2")
+    options = ("--users", "20", "--groups", "8", "--rate", "0", "--requests", "20000")
+    done = run_program("load", *options, "--seconds", "2")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The time was up" in done.stdout
@@ -52,20 +64,39 @@ def test_it_ends_in_time_and_says_that_it_was_cut() -> None:
     [
         (("--url", "ws://127.0.0.1:9/ws"), "--key-file"),
         (("--url", "ws://127.0.0.1:9/ws", "--key-file", "/nowhere/secret.key"), "key file"),
+        (("--url", "http://127.0.0.1:9/ws", "--secret-key", "k"), "no ws:// or wss://"),
+        (("--url", "ws://127.0.0.1:9/ws", "--secret-key", "k", "--kills", "1"), "of its own"),
         (("--users", "many"), "expected a whole number"),
+        (("--users", "0"), "1 or more"),
+        (("--rate", "-1"), "requests per second, 0 or more"),
+        (("--seconds", "0"), "above 0"),
+        (("--rate", "0.1", "--seconds", "1"), "nothing to do"),
+        (("--picture", "load.png"), "something.svg"),
+        (("--json", "/nowhere/load.json"), "cannot be written"),
         (("--colour",), "unrecognized"),
     ],
 )
-def test_it_says_what_it_needs(options: tuple[str, ...], reason: str) -> None:
-    done = run_program("load", *options)
+def test_it_says_what_it_needs(
+    options: tuple[str, ...],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MUSTER_SECRET_KEY", raising=False)
+    try:
+        status: int | str | None = main(options)
+    except SystemExit as error:  # by argparse
+        status = error.code
 
-    assert done.returncode == 2
-    assert reason in done.stderr
+    assert status == 2
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.slow
 async def test_the_oracle_finds_what_is_spoiled_in_a_real_run() -> None:
-    plan = write_plan(Options(seed=5, users=15, groups=6, messages=250, devices=2, churn=2, slow=1))
+    plan = write_plan(
+        Options(seed=5, users=15, groups=6, requests=250, rate=0, devices=2, churn=2, slow=1)
+    )
     with own_server(SETTINGS) as server:
         _, record = await run(plan, server.target(), server, MANNER)
     assert judge(record) == []
@@ -129,7 +160,7 @@ def _leak(record: Record) -> None:
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
-    options = Options(users=30, groups=10, messages=300)
+    options = Options(users=30, groups=10, requests=300)
 
     assert write_plan(options) == write_plan(options)
     other = write_plan(msgspec.structs.replace(options, seed=2))
@@ -140,8 +171,8 @@ def test_the_full_size_has_what_it_must_have() -> None:
     plan = write_plan(Options())
 
     assert plan.message_count >= 10_000
-    assert len(plan.users) == 200
-    assert len(plan.groups) >= 50
+    assert len(plan.users) == 500
+    assert len(plan.groups) >= 150
     assert {group.type for group in plan.groups} == {
         "Work",
         "Public",
@@ -171,7 +202,7 @@ def _count_by_user(acts: list[Act]) -> list[int]:
 
 
 def test_nobody_acts_on_a_device_that_is_away() -> None:
-    plan = write_plan(Options(users=30, groups=10, messages=1000, churn=100, slow=5))
+    plan = write_plan(Options(users=30, groups=10, requests=1000, churn=100, slow=5))
     away: set[tuple[int, int]] = set()
     for act in plan.acts:
         if act.kind is Kind.DROP:
@@ -189,7 +220,7 @@ def _is_slow(plan: Plan, act: Act) -> bool:
 
 
 def test_marks_are_unique_and_mistakes_have_codes() -> None:
-    plan = write_plan(Options(users=30, groups=10, messages=500))
+    plan = write_plan(Options(users=30, groups=10, requests=500))
     marks = [act.mark for act in plan.acts if act.mark is not None]
 
     assert len(set(marks)) == len(marks)
