@@ -50,13 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     try:
         _check_files(options)
-        raise_open_files()
-        plan = write_plan(_plan_options(options))
-        # A full collection of what is written down would stop the load for 50 ms and more. What
-        # is in circles, such as failed tasks, is little.
-        gc.disable()
+        plan_options = _plan_options(options)
         began = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        with _server(options) as (target, server):
+        with _server(options) as (target, server), _uncollected():
+            plan = write_plan(plan_options)
             try:
                 played, record, was_stopped = asyncio.run(_play(options, plan, target, server))
             except Lost as error:
@@ -155,15 +152,32 @@ async def _play(
 
 
 @contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector.
+
+    A full collection of all that is written down would stop the load for 50 ms and more, and what
+    is in circles, such as failed tasks, is little.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextlib.contextmanager
 def _server(options: argparse.Namespace) -> Iterator[tuple[Target, OwnServer | None]]:
     if options.url is None:
+        raise_open_files()
         with own_server(SETTINGS) as server:
             yield server.target(), server
         return
     if options.kills or options.restarts:
         raise Trouble("--kills and --restarts are for a server of its own, not with --url")
     _check_url(options.url)
-    yield Target(options.url, _key(options), options.sdkappid), None
+    target = Target(options.url, _key(options), options.sdkappid)
+    raise_open_files()
+    yield target, None
 
 
 def _key(options: argparse.Namespace) -> str:
