@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
                 played, record, was_stopped = asyncio.run(_play(options, plan, target, server))
             except Lost as error:
                 log = f"; its log ends:\n{server.log_tail()}" if server is not None else ""
-                raise Trouble(f"the server is gone: {error}{log}") from error
+                raise Trouble(f"cannot go on: {error}{log}") from error
     except Trouble as error:
         sys.stderr.write(f"load: {error}\n")
         return 2

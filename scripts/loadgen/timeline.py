@@ -94,6 +94,8 @@ class Timeline:
         whole = int(self.length_s) + 1
         while len(self.seconds) > whole and not self.seconds[-1].news.count:
             self.seconds.pop()
+        if len(self.seconds) > whole:
+            self._ended_s = self._began_s + len(self.seconds)
         # Rates of a moment would mislead.
         if len(self.seconds) > 1 and self.length_s - len(self.seconds) + 1 < _LEAST_S:
             last = self.seconds.pop()

@@ -10,7 +10,6 @@ import pytest
 from scripts.common.target import own_server
 from scripts.loadgen.oracle import judge
 from scripts.loadgen.picture import picture
-from scripts.loadgen.plan import Act, Expects, Kind, Plan
 from scripts.loadgen.program import SETTINGS, main
 from scripts.loadgen.record import DeviceRecord, Fault, Record
 from scripts.loadgen.result import Result
@@ -154,75 +153,3 @@ def _leak(record: Record) -> None:
                     if other.user_id == device.user_id:
                         other.stream.append(entry.index)
                 return
-
-
-# Plans.
-
-
-def test_the_same_seed_gives_the_same_plan() -> None:
-    options = Options(users=30, groups=10, requests=300)
-
-    assert write_plan(options) == write_plan(options)
-    other = write_plan(msgspec.structs.replace(options, seed=2))
-    assert other != write_plan(options)
-
-
-def test_the_full_size_has_what_it_must_have() -> None:
-    plan = write_plan(Options())
-
-    assert plan.message_count >= 10_000
-    assert len(plan.users) == 500
-    assert len(plan.groups) >= 150
-    assert {group.type for group in plan.groups} == {
-        "Work",
-        "Public",
-        "Meeting",
-        "AVChatRoom",
-        "Community",
-    }
-    assert {act.kind for act in plan.acts} == set(Kind) - {Kind.KILL}
-
-
-def test_sizes_have_a_heavy_tail() -> None:
-    plan = write_plan(Options())
-    sizes = sorted(1 + len(act.targets) for act in plan.acts if act.kind is Kind.CREATE)
-    lengths = sorted(len(str(act.params["body"])) for act in plan.acts if act.kind is Kind.SEND)
-    writers = _count_by_user([act for act in plan.acts if act.kind is Kind.SEND])
-
-    assert sizes[-1] > 5 * sizes[len(sizes) // 2]
-    assert lengths[-1] > 20 * lengths[len(lengths) // 2]
-    assert writers[-1] > 5 * writers[len(writers) // 2]
-
-
-def _count_by_user(acts: list[Act]) -> list[int]:
-    counts: dict[int, int] = {}
-    for act in acts:
-        counts[act.user] = counts.get(act.user, 0) + 1
-    return sorted(counts.values())
-
-
-def test_nobody_acts_on_a_device_that_is_away() -> None:
-    plan = write_plan(Options(users=30, groups=10, requests=1000, churn=100, slow=5))
-    away: set[tuple[int, int]] = set()
-    for act in plan.acts:
-        if act.kind is Kind.DROP:
-            away.add((act.user, act.device))
-        elif act.kind is Kind.RETURN:
-            away.discard((act.user, act.device))
-        else:
-            assert (act.user, act.device) not in away
-            assert not _is_slow(plan, act)
-
-
-def _is_slow(plan: Plan, act: Act) -> bool:
-    user = plan.users[act.user]
-    return user.has_slow_device and act.device == user.devices - 1
-
-
-def test_marks_are_unique_and_mistakes_have_codes() -> None:
-    plan = write_plan(Options(users=30, groups=10, requests=500))
-    marks = [act.mark for act in plan.acts if act.mark is not None]
-
-    assert len(set(marks)) == len(marks)
-    for act in plan.acts:
-        assert (act.code is not None) == (act.expects is Expects.REFUSED)
