@@ -26,6 +26,8 @@ _TYPES: Final = (
 """In turn; half are small teams, as they are everywhere. The first two hold everybody."""
 
 _OF_ALL: Final = 2
+_NEW: Final = 20
+"""Members of a group that is founded while the load goes on: it would be all load otherwise."""
 _INITIAL: Final = 100
 _PER_INVITATION: Final = 100
 _ADMINS: Final = 2
@@ -91,6 +93,8 @@ class Changes:
             return
         users = len(people.users)
         size = users if index < _OF_ALL else heavy_tailed_size(random, users)
+        if self._notes.is_load:
+            size = min(size, _NEW)
         # A few groups are hot. They are small: nobody could follow a hot one of hundreds.
         heat = min(max(1.0, _MOST_HEAT / size), random.lognormvariate(0, _HEAT))
         group = Group(index, planned, owner, size, size**_SIZE_MATTERS * heat)

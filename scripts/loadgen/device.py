@@ -251,7 +251,9 @@ class Device:
         self.calls.disconnected(is_wanted=False)
         self.on_down()
         self._timeline.mark(time.monotonic(), "connections lost", is_minor=True)
-        if not self.is_loss_expected:
+        # One that sent too much for the server's limits was told so; calls.limited counts that.
+        was_too_much = self._bye is not None and self._bye.code == CloseCode.TOO_MANY
+        if not self.is_loss_expected and not was_too_much:
             self._trouble(f"lost its connection: {code} {_words(self._bye) or reason}")
         self._start_connecting()
 

@@ -21,7 +21,8 @@ class Notebook:
 
     Attributes:
         acts: all so far.
-        requests: how many of them are requests of the load.
+        is_load: whether the load has begun.
+        requests: how many of the acts are requests of the load.
         prepared: how many acts there were when the load began.
     """
 
@@ -30,7 +31,7 @@ class Notebook:
         self._people = people
         self._rate = rate
         self._due_s: float | None = None
-        self._is_load = False
+        self.is_load = False
         self._marks = 0
         self.acts: list[Act] = []
         self.requests = 0
@@ -38,7 +39,7 @@ class Notebook:
 
     def begin_load(self) -> None:
         """What is added from now on is the load."""
-        self._is_load = True
+        self.is_load = True
         self._due_s = 0.0 if self._rate else None
         self.prepared = len(self.acts)
 
@@ -94,7 +95,7 @@ class Notebook:
         )
 
     def _count_request(self) -> None:
-        if not self._is_load:
+        if not self.is_load:
             return
         self.requests += 1
         if self._due_s is not None:

@@ -45,7 +45,7 @@ def warnings(result: Result) -> list[str]:
     if late is not None and late.p99_ms > _MOST_LATE_MS:
         found.append(
             f"The load side was late: 1 % of the requests were offered {late.p99_ms:.0f} ms after "
-            "they were due, or later. The latencies count from when they were due."
+            "they were due, or later, since it or the machine was busy. That is in the latencies."
         )
     return found
 

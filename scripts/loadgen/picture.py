@@ -211,6 +211,9 @@ def _lines(
 ) -> Iterator[str]:
     for run in runs:
         corners = _points([(x.at(at), y.at(value)) for at, value in run])
+        if len(run) == 1:  # of which a line shows nothing
+            at, value = run[0]
+            yield f'<circle cx="{x.at(at):.1f}" cy="{y.at(value):.1f}" r="2.5" fill="{colour}"/>'
         yield (
             f'<polyline class="{escape(name)}" points="{corners}" fill="none" stroke="{colour}" '
             f'stroke-linejoin="round" stroke-linecap="round" {style}/>'

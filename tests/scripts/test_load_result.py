@@ -113,6 +113,15 @@ def test_a_second_without_an_answer_is_a_gap_in_the_latencies_and_a_0_in_the_del
     assert deliveries[5][1] == max(y for _, y in deliveries)
 
 
+def test_a_second_between_two_silent_ones_is_seen() -> None:
+    alone = result(silent=5)
+    alone.points = [alone.points[0], alone.points[5], alone.points[6], alone.points[5]]
+    root = drawn(alone)
+
+    assert [len(line) for line in corners(root, "reply p99")] == [1, 1]
+    assert len(list(root.iter(f"{SVG}circle"))) == 2 * len(SERIES)
+
+
 def test_a_higher_latency_is_drawn_higher() -> None:
     [line] = corners(drawn(result()), "reply p50")
     heights = [y for _, y in line]
