@@ -28,6 +28,7 @@ from server.storage import (
     sqlite_writes,
     terms,
 )
+from server.storage.audit import audit
 from server.storage.bulk import ManyRows
 from server.storage.refusal import StoreRefused
 from server.storage.sqlite import SqliteStore, open_sqlite
@@ -47,7 +48,7 @@ from tests.storage.builders import (
     write_set,
 )
 from tests.storage.conftest import Opening
-from tests.storage.harm import files_limited_to, first_version, overwrite
+from tests.storage.harm import files_limited_to, first_version, overwrite, third_version
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,6 +139,20 @@ class TestReopening:
         with closing(sqlite3.connect(file)) as connection:
             assert schema.version_of(connection) == schema.SCHEMA_VERSION
             assert "meta" not in tables_of(connection)
+
+    async def test_what_was_unread_in_version_3_is_unread_now(
+        self, opening: Opening, data: Path, file: Path
+    ) -> None:
+        data.mkdir()
+        third_version(file)
+        store = await opening(data)
+        (row,) = await store.groups_of("bob", 0, 9, None)
+        assert (row.unread, row.state.read_seq, row.head.quiet) == (2, 2, 0)
+        await done(store, write_set(message("d", is_quiet=True)), say("e"))
+        (row,) = await store.groups_of("bob", 0, 9, None)
+        assert (row.unread, row.head.seq, row.head.quiet) == (3, 6, 1)
+        await store.close()
+        assert audit(file, []).findings == []
 
     async def test_an_unfinished_creation_is_begun_again(
         self, opening: Opening, data: Path, file: Path
