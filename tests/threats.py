@@ -402,6 +402,7 @@ THREATS: Final = (
         (
             _RECEIVER + "test_a_redirect_is_an_answer_and_not_followed",
             _RECEIVER + "test_a_certificate_that_nobody_vouches_for",
+            "system/test_webhooks.py::test_a_certificate_is_good_for_its_own_name_alone",
         ),
         "users cannot name an address anywhere",
     ),
@@ -418,9 +419,13 @@ THREATS: Final = (
     Row(
         "T43",
         "slow or hostile answers of webhooks",
-        "a time and a size for each; what cannot be used allows or blocks, as configured",
+        "a time and a size for each; what cannot be used allows or blocks, as configured, and whoever "
+        "makes it answer nonsense, or repeats a request, gets past nothing",
         (
             "webhooks/test_asked.py::test_it_allows_or_blocks_as_configured",
+            "webhooks/test_asked.py::"
+            "test_one_that_answers_nonsense_is_asked_about_the_next_one_all_the_same",
+            "webhooks/test_asked.py::test_what_is_repeated_is_never_done_as_it_was_before_the_word",
             _RECEIVER + "test_who_hangs_is_given_up_in_time",
             _RECEIVER + "test_a_long_answer_is_not_read",
         ),
@@ -746,6 +751,9 @@ FAULTS: Final = (
             "system/test_webhooks.py::test_nobody_waits_for_what_is_told",
             "webhooks/test_deliveries.py::test_a_dead_receiver_is_tried_from_time_to_time_only",
             "webhooks/test_deliveries.py::test_of_too_much_that_waits_the_oldest_is_dead",
+            "webhooks/test_deliveries.py::"
+            "test_a_full_outbox_of_a_dead_receiver_costs_by_what_comes",
+            "webhooks/test_deliveries.py::test_a_group_that_is_slow_gives_way_to_the_others",
         ),
     ),
     Row(

@@ -475,7 +475,7 @@ class TestBounds:
     async def test_a_full_outbox_of_a_dead_receiver_costs_by_what_comes(
         self, receiver: ScriptedReceiver
     ) -> None:
-        """F: with 20,000 that wait, what comes and what is dead for it is all that is looked at."""
+        """Of 20,000 that wait only what comes and what is dead for it is looked at."""
         receiver.by_name = {"Group.CallbackAfterGroupFull": DOWN}
         full = 20_000
         async with rig_on(MemoryStore(), receiver, WEBHOOK_OUTBOX=full) as rig:

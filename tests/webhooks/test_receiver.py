@@ -244,7 +244,7 @@ class TestNoAnswer:
     async def test_a_connection_that_was_closed_while_it_lay_idle_is_replaced(
         self, ends: bool
     ) -> None:
-        """F: what came in just that moment was not answered: of a question, ``allow`` it was."""
+        """Found by reading: a question that came in just that moment had no answer."""
         connections = 0
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
