@@ -265,10 +265,7 @@ class Deliveries:
             self._finish(stream, Settled(id=outgoing.id, fate=Fate.DELIVERED))
             return 0
         self.failed += 1
-        most = self._limits["WEBHOOK_ATTEMPTS"] or None
-        if not outgoing.id:
-            most = _PASSING_ATTEMPTS
-        if is_permanent or (most is not None and attempt >= most):
+        if is_permanent or self._is_hopeless(outgoing, attempt):
             self.buried += 1
             if count := self._given_up.add():
                 name = outgoing.item.name
@@ -318,6 +315,13 @@ class Deliveries:
         first, most = self._limits["WEBHOOK_BACKOFF_MS"], self._limits["WEBHOOK_BACKOFF_MOST_MS"]
         whole = min(most, first * 2 ** min(attempt - 1, 32))
         return max(1, int(whole * (0.5 + self._jitter() / 2)))
+
+    def _is_hopeless(self, outgoing: Outgoing, attempt: int) -> bool:
+        """Whether it is to be given up; not while it may be that the others are not taken either."""
+        if not outgoing.id:
+            return attempt >= _PASSING_ATTEMPTS
+        most = self._limits["WEBHOOK_ATTEMPTS"]
+        return 0 < most <= attempt and not self._breaker.is_open
 
     def _is_lost(self) -> None:
         self.on_fatal()

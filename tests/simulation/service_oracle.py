@@ -210,7 +210,7 @@ class ServiceOracle:
         for one in self._told:
             calls[one.delivery_id].append(one)
         for delivery_id, own in calls.items():
-            times = [one.end_s for one in own if self._is_settled(one)]
+            times = [one.end_s for one in own if self._may_be_settled(one)]
             settled_at[delivery_id] = min(times, default=float("inf"))
         before: dict[str, Heard] = {}
         for one in firsts:
@@ -219,13 +219,9 @@ class ServiceOracle:
                 yield f"{one.delivery_id} was told while {last.delivery_id} was not over"
             before[one.stream] = one
 
-    def _is_settled(self, one: Heard) -> bool:
-        """Whether the server knows that it need not be told again."""
-        if _is_taken(one):
-            return True
-        if isinstance(one.seen, Answer) and one.seen.status in PERMANENT:
-            return True
-        return one.seen is not None and one.attempt >= self._limits.attempts
+    def _may_be_settled(self, one: Heard) -> bool:
+        """Whether the server may leave it at that; it need not while nothing at all is taken."""
+        return _is_settled(one) or (one.seen is not None and one.attempt >= self._limits.attempts)
 
     def _judge_attempts(self) -> Iterator[str]:
         """Within a process's life attempts count on, and nothing is told again that was taken."""
@@ -238,7 +234,7 @@ class ServiceOracle:
                 continue
             if one.attempt != before.attempt + 1:
                 yield f"{one.delivery_id} has attempt {one.attempt} after {before.attempt}"
-            if self._is_settled(before) and not is_revived:
+            if _is_settled(before) and not is_revived:
                 yield f"{one.delivery_id} was told again although it was over"
 
     # What was asked.
@@ -292,6 +288,12 @@ def key_of(text: str) -> str:
 def _is_taken(one: Heard) -> bool:
     """Whether the server knows that the service has taken it."""
     return isinstance(one.seen, Answer) and 200 <= one.seen.status < 300
+
+
+def _is_settled(one: Heard) -> bool:
+    """Whether the server knows that it need not be told again."""
+    is_permanent = isinstance(one.seen, Answer) and one.seen.status in PERMANENT
+    return is_permanent or _is_taken(one)
 
 
 def _is_of(one: Heard, kind: CallbackKind) -> bool:

@@ -268,6 +268,29 @@ class TestFailing:
             assert await rig.waiting() == 0
             assert not await rig.dead()
 
+    async def test_while_nothing_at_all_is_taken_nothing_is_given_up(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """Found by reading: over a night without a receiver some of each group were dead."""
+        receiver.by_name = {"Group.CallbackAfterGroupFull": DOWN}
+        async with rig_on(store, receiver, WEBHOOK_ATTEMPTS=6) as rig:
+            await rig.commit(item("a"), item("b"))
+            await rig.work()
+            for _ in range(100):
+                await rig.later(600_000)
+            assert len(rig.told) == 101
+            assert not await rig.dead()
+
+            async def moody(call: Call) -> Answer:
+                return Answer(503, b"") if text_of(call) == "a" else OK
+
+            receiver.by_name = {"Group.CallbackAfterGroupFull": moody}
+            await rig.commit(item("x", "h"))
+            await rig.later(30_000)
+            await rig.later(600_000)
+            assert rig.told[-2:] == [f"a{102}", "b1"], "others are taken: it is this one"
+            assert await rig.dead() == [("id-a", 102, "HTTP 503")]
+
     async def test_an_unreadable_outbox_is_read_later(
         self, store: Store, receiver: ScriptedReceiver
     ) -> None:
