@@ -17,7 +17,10 @@ from scripts.loadgen.suspicions import Suspicions, Watcher
 from scripts.loadgen.timeline import Timeline
 
 _WELCOME_S: Final = 30.0
+_FIRST_PATIENCE_S: Final = 5.0
 _PATIENCE_S: Final = 60.0
+"""For how long it tries to connect: when it never was, and when it was."""
+
 _BETWEEN_S: Final = (0.03, 0.5)
 """Before the second attempt to connect, and the longest time between two."""
 
@@ -179,7 +182,8 @@ class Device:
             self.calls.fail(error)
 
     async def _keep_trying(self) -> None:
-        give_up_s = time.monotonic() + _PATIENCE_S
+        patience_s = _FIRST_PATIENCE_S if self._cursor is None else _PATIENCE_S
+        give_up_s = time.monotonic() + patience_s
         pause_s, longest_s = _BETWEEN_S
         why = ""
         while self.wants_connection and time.monotonic() < give_up_s:

@@ -20,6 +20,7 @@ from scripts.loadgen.device import Device
 from scripts.loadgen.early import missing_own_events
 from scripts.loadgen.ledger import Ledger, Reply, canonical
 from scripts.loadgen.names import Names
+from scripts.loadgen.outages import Outages
 from scripts.loadgen.plan import REQUESTS, Act, Expects, Kind, Plan
 from scripts.loadgen.record import Entry, GroupRecord, Outcome
 from scripts.loadgen.rooms import Rooms
@@ -29,7 +30,6 @@ from scripts.loadgen.turns import Request, Turns
 
 _ANSWERS_S: Final = 60.0
 _STOPPED_S: Final = 10.0
-_LOSS_S: Final = 20.0
 
 
 class Player:
@@ -66,10 +66,13 @@ class Player:
         self._ledger = ledger
         self._timeline = timeline
         self._sent = sent
-        self._server = server
+        self._outages = (
+            None
+            if server is None
+            else Outages(stage, timeline, server, allows_losses=allows_losses)
+        )
         self._in_flight = in_flight
         self._seconds = seconds
-        self._allows_losses = allows_losses
         stage.expect_loss(is_expected=allows_losses)
         self._ids = Names(plan, stage.people, stage.prefix)
         self._rooms = Rooms(plan, stage.prefix)
@@ -79,16 +82,18 @@ class Player:
         self._failures: list[BaseException] = []
         self._is_load = False
         self._is_stopped = False
-        self._is_outage = False
-        self._last_outage: asyncio.Task[None] | None = None
         self.groups: dict[str, GroupRecord] = {}
         self.outcomes: list[Outcome] = []
         self.late = Histogram()
         self.answered = 0
         self.messages = 0
-        self.kills = 0
         self.was_cut = False
         self.started_s = self.ended_s = 0.0
+
+    @property
+    def kills(self) -> int:
+        """How often the server was ended and started again."""
+        return 0 if self._outages is None else self._outages.count
 
     @property
     def is_playing(self) -> bool:
@@ -184,40 +189,15 @@ class Player:
             self._start(device.connect())
 
     def _begin_outage(self, *, is_polite: bool) -> None:
-        """Have the server ended and started again; what is due meanwhile is sent all the same.
+        """Everybody who is away comes back to the server that is started then."""
+        if self._outages is not None:
+            self._start(self._outages.one(is_polite=is_polite))
+            for device in self._stage.devices():
+                self._bring_back(device)
 
-        Everybody who is away comes back to it, as the plan has it.
-        """
-        if self._server is None:
-            return
-        self._set_outage(is_outage=True)
-        self._timeline.mark(time.monotonic(), "SIGTERM" if is_polite else "kill -9")
-        for device in self._stage.devices():
-            self._bring_back(device)
-        self._last_outage = asyncio.ensure_future(
-            self._outage(self._last_outage, self._server, is_polite=is_polite)
-        )
-        self._watch(self._last_outage)
-
-    async def _outage(
-        self, earlier: "asyncio.Task[None] | None", server: OwnServer, *, is_polite: bool
-    ) -> None:
-        if earlier is not None:
-            await earlier
-        self._set_outage(is_outage=True)
-        await asyncio.to_thread(server.stop if is_polite else server.kill)
-        async with asyncio.timeout(_LOSS_S):
-            await asyncio.gather(*(device.is_lost() for device in self._stage.devices()))
-        await asyncio.to_thread(server.start)
-        self._timeline.mark(time.monotonic(), "ready again")
-        self.kills += 1
-        waiting = [device for device in self._stage.devices() if device.wants_connection]
-        await asyncio.gather(*(device.connect() for device in waiting))
-        self._set_outage(is_outage=False)
-
-    def _set_outage(self, *, is_outage: bool) -> None:
-        self._is_outage = self._timeline.is_outage = is_outage
-        self._stage.expect_loss(is_expected=is_outage or self._allows_losses)
+    @property
+    def _is_outage(self) -> bool:
+        return self._outages is not None and self._outages.is_now
 
     # Requests.
 
@@ -256,9 +236,7 @@ class Player:
         self._start(self._perform(request))
 
     def _start(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
-        self._watch(asyncio.ensure_future(work))
-
-    def _watch(self, task: "asyncio.Task[None]") -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
 

@@ -14,6 +14,8 @@ from scripts.loadgen.timeline import Mark, Second, Timeline
 _MOST_ROWS: Final = 20
 _MOST_POINTS: Final = 300
 _MOST_FINDINGS: Final = 1_000
+_LEAST_S: Final = 0.5
+"""A run that was interrupted at once has no rates."""
 
 NAMES: Final[Mapping[Kind, str]] = {
     Kind.CREATE: "groups created",
@@ -175,7 +177,7 @@ def result_of(
         parameters=parameters,
         end=end,
         seconds=played.seconds,
-        total=_bucket(0.0, timeline.length_s, timeline.total()),
+        total=_bucket(0.0, max(_LEAST_S, timeline.length_s), timeline.total()),
         rows=_buckets(timeline, _MOST_ROWS),
         points=_buckets(timeline, _MOST_POINTS),
         marks=timeline.marks,
