@@ -17,6 +17,17 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
 
 
+def waited_s() -> float:
+    """For how long this process's first thread was ready to run and had no core, in seconds.
+
+    0 where the kernel does not count it (CONFIG_SCHED_INFO).
+    """
+    try:
+        return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 def resident_bytes(pid: int) -> int:
     """What of its memory is resident."""
     return _status_bytes(pid, "VmRSS:")

@@ -10,6 +10,7 @@ from scripts.loadgen.result import Bucket, Latencies, Result
 MOST_LOAD_CPU: Final = 0.8
 """Above this share of a core the load side may be what is measured."""
 
+_MOST_WAITED: Final = 0.1
 _MOST_LATE_MS: Final = 20.0
 _SHOWN: Final = 20
 _MEBI: Final = 2**20
@@ -41,11 +42,17 @@ def warnings(result: Result) -> list[str]:
             f"The load side took {share:.0%} of a core, its own limit is near: the latencies may "
             "be its own. Offer less, or share the load between several runs."
         )
+    waited = result.load_waited_s / max(result.seconds, 0.001)
+    if waited > _MOST_WAITED:
+        found.append(
+            f"The machine is busy: the load side waited for a core {waited:.0%} of the time, and "
+            "so, perhaps, did the server. That is in the latencies."
+        )
     late = result.late_ms
     if late is not None and late.p99_ms > _MOST_LATE_MS:
         found.append(
             f"The load side was late: 1 % of the requests were offered {late.p99_ms:.0f} ms after "
-            "they were due, or later, since it or the machine was busy. That is in the latencies."
+            "they were due, or later, since it was busy or had no core. That is in the latencies."
         )
     return found
 
@@ -140,7 +147,8 @@ def _totals(result: Result) -> str:
         "answer",
         f"  {result.limited:,} times the server's limits refused a request, which was sent again",
         f"  CPU of the load side: {result.load_cpu_s:.1f} s, {load} (above "
-        f"{MOST_LOAD_CPU:.0%} it would be what is measured)",
+        f"{MOST_LOAD_CPU:.0%} it would be what is measured);",
+        f"    it waited {result.load_waited_s:.1f} s for a core",
     ]
     if result.late_ms is not None:
         late = result.late_ms

@@ -88,6 +88,7 @@ class Played(msgspec.Struct, kw_only=True):
             ``paged`` is how many events they held.
         limited: how often the server's limits refused a request, which was sent again then.
         late: how late the load side itself was when it offered requests.
+        load_waited_s: for how long it was ready to go on and had no core.
     """
 
     seed: int
@@ -103,6 +104,7 @@ class Played(msgspec.Struct, kw_only=True):
     late: Histogram
     timeline: Timeline
     load_cpu_s: float
+    load_waited_s: float
     server_cpu_s: float | None
     server_peak_bytes: int | None
 
@@ -145,6 +147,7 @@ class Result(msgspec.Struct, kw_only=True):
     kills: int
     late_ms: Latencies | None
     load_cpu_s: float
+    load_waited_s: float
     load_cpu_most: float
     server_cpu_s: float | None
     server_peak_bytes: int | None
@@ -196,6 +199,7 @@ def result_of(
         kills=played.kills,
         late_ms=_latencies(played.late),
         load_cpu_s=played.load_cpu_s,
+        load_waited_s=played.load_waited_s,
         load_cpu_most=max((s.load_cpu for s in timeline.seconds if s.load_cpu), default=0.0),
         server_cpu_s=played.server_cpu_s,
         server_peak_bytes=played.server_peak_bytes,

@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.vocabulary import GroupType
 from scripts.common.beside import beside
-from scripts.common.process import peak_bytes
+from scripts.common.process import peak_bytes, waited_s
 from scripts.common.target import OwnServer, Target
 from scripts.loadgen.device import Device
 from scripts.loadgen.early import has_tips
@@ -96,9 +96,10 @@ async def run(
     )
     await stage.connect_all()
     load_cpu_s, server_cpu_s = time.process_time(), server.cpu_s if server else 0.0
+    load_waited_s = waited_s()
     async with beside(_watch(stage, player, timeline, server, watch)):
         await player.play()
-    load_cpu_s = time.process_time() - load_cpu_s
+    load_cpu_s, load_waited_s = time.process_time() - load_cpu_s, waited_s() - load_waited_s
     views = await _look_at_the_end(stage, player)
     await _wait_for_tails(stage, player)
     timeline.close()
@@ -116,6 +117,7 @@ async def run(
         late=player.late,
         timeline=timeline,
         load_cpu_s=load_cpu_s,
+        load_waited_s=load_waited_s,
         server_cpu_s=server.cpu_s - server_cpu_s if server else None,
         server_peak_bytes=peak_bytes(server.pid) if server else None,
     )

@@ -60,6 +60,7 @@ def result(silent: int | None = None, late_s: float = 0.001) -> Result:
         late=late,
         timeline=timeline(silent),
         load_cpu_s=3.0,
+        load_waited_s=0.5,
         server_cpu_s=6.0,
         server_peak_bytes=70 * 2**20,
     )
@@ -221,6 +222,9 @@ def test_it_warns_when_the_load_side_is_what_is_measured() -> None:
     busy.total = msgspec.structs.replace(fine.total, load_cpu=0.81)
     assert re.search(r"81% of a core", warnings(busy)[0])
     assert "WARNING: The load side took" in page(busy)
+    fine.load_waited_s = 6.0
+    [waited] = warnings(fine)
+    assert "50% of the time" in waited
     [late] = warnings(result(late_s=0.3))
     assert "300 ms" in late
 
