@@ -72,6 +72,7 @@ class HttpReceiver:
         connections: how many there are at most; who comes later waits within the own time.
         answer_bytes: a longer answer is not read.
         now_s: Unix time as the world has it, by which receivers judge what is signed.
+        connector: makes what connects; TCP with a resolver of its own when None.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class HttpReceiver:
         now_s: Callable[[], int],
         connections: int,
         answer_bytes: int,
+        connector: Callable[[], aiohttp.BaseConnector] | None = None,
     ) -> None:
+        self._connector = connector
         self._url = URL(url)
         self._sdkappid = sdkappid
         self._token = token
@@ -144,17 +147,20 @@ class HttpReceiver:
         if self._is_closed:
             raise NoAnswer(_ENDS)
         if self._session is None:
-            self._resolver = _Resolver()
             traces = aiohttp.TraceConfig()
             traces.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, resolver=self._resolver),
+                connector=self._tcp() if self._connector is None else self._connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
                 trace_configs=[traces],
             )
         return self._session
+
+    def _tcp(self) -> aiohttp.BaseConnector:
+        self._resolver = _Resolver()
+        return aiohttp.TCPConnector(limit=self._connections, resolver=self._resolver)
 
     def _address(self, call: Call) -> URL:
         query = {

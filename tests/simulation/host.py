@@ -135,7 +135,7 @@ class Host:
             return
         self._trace.note("crash" if is_told else "power cut", self.generation)
         process.kill()
-        self._network.end_process(process, is_told=is_told)
+        self._end_connections(process, is_told=is_told)
         self.node = None
         self._has_ended.set()
 
@@ -153,6 +153,11 @@ class Host:
     async def ended(self) -> None:
         """Return once no server runs."""
         await self._has_ended.wait()
+
+    def _end_connections(self, process: Process, *, is_told: bool) -> None:
+        self._network.end_process(process, is_told=is_told)
+        if self._service is not None:
+            self._service.end_process(process, is_told=is_told)
 
     def _webhooks(self, store: FaultyStore, clock: ProcessClock) -> Webhooks | None:
         if self._service is None or self._hooks is None:
@@ -207,7 +212,7 @@ class Host:
         own = asyncio.current_task()
         self.leaks += [f"not ended: {task!r}" for task in process.unfinished() if task is not own]
         process.is_dead = True
-        self._network.end_process(process, is_told=True)
+        self._end_connections(process, is_told=True)
         self._trace.note("exit", self.generation)
         self._has_ended.set()
 

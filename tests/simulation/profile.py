@@ -36,11 +36,12 @@ RECEIVER_FAULTS: Final = (
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """How the operator's own service is asked and told."""
+    """How the operator's own service is asked and told; by the real HTTP client or without it."""
 
     wanted: frozenset[str]
     blocks: bool
     usual: Temper
+    is_http: bool
     limits: Mapping[str, int]
 
 
@@ -160,6 +161,7 @@ def with_hooks(profile: Profile, random: Random) -> Profile:
         usual=Temper(
             travel_s=random.choice([0.0, 0.002, 0.05]), delay_s=random.choice([0.0, 0.0, 0.1])
         ),
+        is_http=random.random() < 0.15,
         limits=limits,
     )
     return msgspec.structs.replace(

@@ -41,6 +41,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "reply GROUP_MESSAGE_RATE",
     ),
     "webhook": (
+        "by HTTP",
         "told 200",
         "told 500",
         "told 410",

@@ -9,6 +9,7 @@ from server.service.ports import RequestKey
 from tests.simulation.devices import SdkDevice
 from tests.simulation.faulty_store import Weather
 from tests.simulation.host import URL, Host
+from tests.simulation.http_service import HttpService
 from tests.simulation.ledger import Disk
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
@@ -51,7 +52,12 @@ class Scene:
         hooks = self.profile.hooks
         self.service: Service | None = None
         if hooks is not None:
-            self.service = Service(Random(seed + 3), self.trace, hooks.usual)
+            random = Random(seed + 3)
+            self.service = (
+                HttpService(self.loop, random, self.trace, hooks.usual)
+                if hooks.is_http
+                else Service(random, self.trace, hooks.usual)
+            )
         self.host = Host(
             self.loop,
             self.network,

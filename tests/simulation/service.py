@@ -100,10 +100,7 @@ class Service:
         one = self._begun(call, process)
         seen: Answer | NoAnswer
         try:
-            async with asyncio.timeout(timeout_s):
-                seen = await self._exchange(call, one)
-        except TimeoutError:
-            seen = NoAnswer(f"no answer within {timeout_s:g} s")
+            seen = await self._way(call, one, timeout_s)
         except NoAnswer as error:
             seen = error
         one.seen, one.end_s = seen, asyncio.get_running_loop().time()
@@ -114,32 +111,47 @@ class Service:
             raise seen
         return seen
 
-    async def _exchange(self, call: Call, one: Heard) -> Answer:
-        await self._pass(self.temper.travel_s)
-        if self.temper.is_down:
-            raise NoAnswer("connection refused")
-        one.is_heard = True
-        word = self._word(call, one)
+    def end_process(self, process: Process, *, is_told: bool) -> None:
+        """A server's process has ended."""
+
+    async def _way(self, _call: Call, one: Heard, timeout_s: float) -> Answer:
+        """There and back."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._pass(self.temper.travel_s)
+                if self.temper.is_down:
+                    raise NoAnswer("connection refused")
+                one.is_heard = True
+                answer = await self._thought(one)
+                await self._pass(self.temper.travel_s)
+                return answer
+        except TimeoutError:
+            raise NoAnswer(f"no answer within {timeout_s:g} s") from None
+
+    async def _thought(self, one: Heard) -> Answer:
+        """What is answered, if it is.
+
+        Raises:
+            NoAnswer: the connection is closed instead.
+        """
+        word = self._word(one)
         is_failing = self._random.random() < self.temper.failing
         await self._pass(self.temper.delay_s)
-        if is_failing:
-            return await self._fail(call)
-        await self._pass(self.temper.travel_s)
-        return word
+        return await self._fail(one) if is_failing else word
 
     async def _pass(self, most_s: float) -> None:
         if most_s:
             await asyncio.sleep(self._random.random() * most_s)
 
-    async def _fail(self, call: Call) -> Answer:
+    async def _fail(self, one: Heard) -> Answer:
         chance = self._random.random()
         if chance < 0.2:
             raise NoAnswer("the connection was closed")
         if chance < 0.3:
             await asyncio.get_running_loop().create_future()  # until the caller gives it up
-        if call.delivery_id and chance < 0.4:
+        if one.delivery_id and chance < 0.4:
             return _PERMANENT
-        if not call.delivery_id and chance < 0.6:
+        if not one.delivery_id and chance < 0.6:
             return _GARBAGE
         return self._random.choice(_USELESS)
 
@@ -150,9 +162,9 @@ class Service:
         self.calls.append(one)
         return one
 
-    def _word(self, call: Call, one: Heard) -> Answer:
+    def _word(self, one: Heard) -> Answer:
         """What it thinks; of what it is told nothing but that it was told."""
-        if CALLBACKS[call.name].kind is not CallbackKind.BEFORE:
+        if CALLBACKS[one.name].kind is not CallbackKind.BEFORE:
             return OK
         chance = self._random.random()
         if chance < 0.06:
@@ -161,17 +173,17 @@ class Service:
         if chance < 0.1:
             self._trace.note("word: vetoed")
             return _says(self._random.choice([10100, 10150, 10200]), "never")
-        if call.name.endswith("BeforeSendMsg") and chance < 0.18:
+        if one.name.endswith("BeforeSendMsg") and chance < 0.18:
             self._trace.note("word: dropped")
             return _says(2)
-        if call.name.endswith("BeforeSendMsg") and chance < 0.3:
+        if one.name.endswith("BeforeSendMsg") and chance < 0.3:
             self._trace.note("word: rewritten")
             self._masks += 1
             content = {"Text": f"{text_of(one.body)} {MASK}{self._masks}"}
             return _says(0, MsgBody=[{"MsgType": "TIMTextElem", "MsgContent": content}])
-        if call.name.endswith("BeforeInviteJoinGroup") and chance < 0.3:
+        if one.name.endswith("BeforeInviteJoinGroup") and chance < 0.3:
             self._trace.note("word: members refused")
-            users = [one["Member_Account"] for one in one.body["DestinationMembers"]]
+            users = [user["Member_Account"] for user in one.body["DestinationMembers"]]
             return _says(0, RefusedMembers_Account=self._random.sample(users, 1))
         return OK
 
