@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
         """The peer takes less than it is sent: stop sending, and stop taking its requests."""
         self.paused_since_s = self._listener.clock.monotonic_s()
         self.paused_buffer_bytes = self._transport.get_write_buffer_size()
-        self._listener.paused.add(self)
+        self._listener.paused[self] = None
         if not self._transport.is_closing():
             self._transport.pause_reading()
         if (session := self.session) is not None:
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The peer has taken what it was sent."""
         self.paused_since_s = None
-        self._listener.paused.discard(self)
+        self._listener.paused.pop(self, None)
         self.take_again()
         if (session := self.session) is not None:
             self._listener.catch_up.resume(session)

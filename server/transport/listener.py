@@ -80,10 +80,11 @@ class Listener:
         self.closed_count = 0
         self.closes = dict.fromkeys(ENDINGS, 0)
         self.opened_count = 0
-        self.paused: set[Connection] = set()
+        self.paused: dict[Connection, None] = {}
         self.counted: set[Connection] = set()
         self.is_behind_proxy = is_behind_proxy
-        self._slots: list[set[Connection]] = [set() for _ in range(_HEARTBEAT_SLOTS)]
+        # Not sets: those would be gone through in the order of addresses in memory.
+        self._slots: list[dict[Connection, None]] = [{} for _ in range(_HEARTBEAT_SLOTS)]
         self._next_slot = 0
         self._slot_of: dict[Connection, int] = {}
         self._servers: list[asyncio.Server] = []
@@ -167,7 +168,7 @@ class Listener:
         self.opened_count += 1
         slot = self._next_slot
         self._next_slot = (slot + 1) % _HEARTBEAT_SLOTS
-        self._slots[slot].add(connection)
+        self._slots[slot][connection] = None
         self._slot_of[connection] = slot
         self._all_gone.clear()
         transport_socket = connection.raw_socket()
@@ -182,10 +183,10 @@ class Listener:
         self.closes[why] += 1
         slot = self._slot_of.pop(connection, None)
         if slot is not None:
-            self._slots[slot].discard(connection)
+            self._slots[slot].pop(connection, None)
         if not self._slot_of:
             self._all_gone.set()
-        self.paused.discard(connection)
+        self.paused.pop(connection, None)
         if connection in self.counted:
             self.counted.discard(connection)
             self.addresses.leave(address, was_introduced=was_introduced)
@@ -227,7 +228,7 @@ class Listener:
                 connection.paused_since_s = now_s
                 connection.paused_buffer_bytes = unsent
             elif most_ms and (now_s - connection.paused_since_s) * 1000 >= most_ms:
-                self.paused.discard(connection)
+                self.paused.pop(connection, None)
                 connection.close(ConnectionRefused(CloseCode.TOO_SLOW, "took nothing for too long"))
 
     def _set_socket_options(self, transport_socket: socket.socket) -> None:
