@@ -112,6 +112,20 @@ class _Front(asyncio.Protocol):
             self._work.append(asyncio.ensure_future(work))
 
 
+class _Handler(ResponseHandler):
+    """The client's end of a connection, whose place in a set does not depend on its address."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self._number = number
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 class _Connector(aiohttp.BaseConnector):
     """Connects through the network in memory; ends without a word when its process does."""
 
@@ -131,7 +145,7 @@ class _Connector(aiohttp.BaseConnector):
     ) -> ResponseHandler:
         try:
             _, protocol = await self._memory.create_connection(
-                lambda: ResponseHandler(asyncio.get_running_loop()), "service", 80
+                lambda: _Handler(len(self._memory.links)), "service", 80
             )
         except OSError as error:
             raise aiohttp.ClientConnectionError(str(error)) from error
