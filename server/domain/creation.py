@@ -57,7 +57,8 @@ def found_group(
 ) -> Decision:
     """A new group that belongs to whom the operator says, told to nobody if the operator says so.
 
-    ``created_ms`` must not be later than now.
+    It begins with all of its initial members or not at all: the operator's answer has no room
+    for what became of each. ``created_ms`` must not be later than now.
     """
     created_ms = now_ms if command.created_ms is None else command.created_ms
     if created_ms > now_ms:
@@ -65,6 +66,14 @@ def found_group(
             ErrorCode.BAD_REQUEST, "the group cannot be created in the future", field="created_ms"
         )
     decision = _founded(rulebook, state, command, actor, command.owner_id, created_ms, now_ms)
+    assert isinstance(decision.result, CreateGroupResult)  # for the type checker
+    for place, row in enumerate(decision.result.members):
+        if row.error is not None:
+            raise Refused(
+                ErrorCode(row.error.code),
+                f"members[{place}]: {row.error.message}",
+                **row.error.detail,
+            )
     if not command.is_silent:
         return decision
     # What begins a membership is told to somebody: to the operator, who did it.
@@ -230,7 +239,8 @@ def _initial_members(
     added: dict[str, Member] = {}
     results: list[MemberResult] = []
     for wanted in command.members:
-        if wanted.user_id in added or wanted.user_id == group.owner_id:
+        # A group without an owner has "" there, which is nobody's ID.
+        if wanted.user_id in added or wanted.user_id == (group.owner_id or None):
             results.append(
                 MemberResult(user_id=wanted.user_id, result=MemberResultKind.ALREADY_MEMBER)
             )

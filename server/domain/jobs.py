@@ -35,7 +35,7 @@ class RecycleGroup(ChangingCommand, frozen=True, kw_only=True):
 
 
 class FoundGroup(CreateGroup, frozen=True, kw_only=True):
-    """Create a group that belongs to ``owner_id``, or to nobody.
+    """Create a group that belongs to ``owner_id``, or to nobody, with all ``members`` or not at all.
 
     ``created_ms`` is when it was created elsewhere. With ``is_silent`` nobody is told but the
     operator.

@@ -94,6 +94,57 @@ async def test_a_group_that_cannot_be(office: Office, changed: dict[str, Any], c
     assert await office.code("create_group", {"Type": "Public", "Name": "x", **changed}) == code
 
 
+ANN_FIRST = {"Member_Account": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"MemberList": [ANN_FIRST, {"Member_Account": ""}]}, 10012),
+        ({"MemberList": [ANN_FIRST, {"Member_Account": "é"}]}, 10012),
+        ({"MemberList": [ANN_FIRST, {"Member_Account": "bob"}], "MaxMemberCount": 1}, 10014),
+        (
+            {"MemberList": [ANN_FIRST, {"Member_Account": "bob", "Role": "Admin"}], "Type": "Work"},
+            10007,
+        ),
+        (
+            {
+                "MemberList": [
+                    {**ANN_FIRST, "AppMemberDefinedData": [{"Key": "Other", "Value": "x"}]}
+                ]
+            },
+            10004,
+        ),
+    ],
+)
+async def test_a_member_that_cannot_be_refuses_the_group(
+    office: Office, changed: dict[str, Any], code: int
+) -> None:
+    request = {"Type": "Public", "Name": "x", "GroupId": "g", **changed}
+    answer = await office.call("create_group", request)
+    assert answer["ErrorCode"] == code
+    place = len(changed["MemberList"]) - 1
+    assert f"[{place}]" in answer["ErrorInfo"], "it says which"
+    assert await office.code("create_group", request) == code, "and nothing was made"
+    assert await office.code("destroy_group", {"GroupId": "g"}) == 10010
+
+
+async def test_a_member_that_is_not_known_refuses_the_group(tmp_path: Path) -> None:
+    async with office_of("memory", tmp_path, rules(known=True)) as office:
+        await office.ok("account_import", {"UserID": "ann"}, "im_open_login_svc")
+        request = {"Type": "Public", "Name": "x", "Owner_Account": "ann", "GroupId": "g"}
+        stranger = {"MemberList": [{"Member_Account": "zoe"}]}
+        assert await office.code("create_group", request | stranger) == 10019
+        await office.ok("create_group", request)
+
+
+async def test_who_is_named_twice_is_in_the_group_once(office: Office) -> None:
+    rows = [ANN_FIRST, ANN_FIRST, {"Member_Account": "leckie"}]
+    request = {"Type": "Public", "Name": "x", "GroupId": "g", "Owner_Account": "leckie"}
+    await office.ok("create_group", {**request, "MemberList": rows})
+    assert (await info(office, "g"))["MemberNum"] == 2
+
+
 async def test_an_imported_group_is_told_to_the_operator_only(office: Office) -> None:
     leckie = await office.world.online("leckie")
     operator = await office.world.online("administrator")
