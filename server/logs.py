@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -94,6 +94,34 @@ class BoundedHandler(logging.Handler):
             return text
 
 
+class TextFormatter(logging.Formatter):
+    """One line for each record, with what is not printable as escapes, so that no one forges any.
+
+    The lines of a traceback follow, each after two spaces: none of them looks like a record.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """See ``logging.Formatter.formatMessage``."""
+        return _printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - as the library has it
+        """See ``logging.Formatter.formatException``."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {_printable(line)}" for line in lines)
+
+
+def _printable(text: str) -> str:
+    """``text`` with escapes for what would not be shown, as line ends and terminal commands."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 class JsonFormatter(logging.Formatter):
     """One line of JSON for each record, for programs that read logs.
 
@@ -115,7 +143,7 @@ class JsonFormatter(logging.Formatter):
 
 
 FORMATTERS: Final[Mapping[str, Callable[[], logging.Formatter]]] = {
-    "text": lambda: logging.Formatter(_FORMAT),
+    "text": TextFormatter,
     "json": JsonFormatter,
 }
 """By the names that the setting has."""

@@ -42,6 +42,33 @@ def test_an_exception_is_told_with_its_traceback() -> None:
     assert "Traceback" in said["exception"]
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("plain é 你", "plain é 你"),
+        ("a\n2026-01-01 INFO x: forged", "a\\n2026-01-01 INFO x: forged"),
+        ("a\r\x1b[2J\x85\u2028b", "a\\r\\x1b[2J\\x85\\u2028b"),
+        ("\u202e right to left", "\\u202e right to left"),
+        ("a \ud800 surrogate", "a \\ud800 surrogate"),
+    ],
+)
+def test_a_record_is_one_line_of_text(message: str, shown: str) -> None:
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "%s", (message,), None)
+    assert FORMATTERS["text"]().format(record).endswith(f" INFO x: {shown}")
+
+
+def test_a_traceback_in_text_has_no_line_that_looks_like_a_record() -> None:
+    try:
+        raise ValueError("boom\n2026-01-01 00:00:00,000 INFO x: forged\x1b[2J")
+    except ValueError as error:
+        information = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", (), information)
+    head, *others = FORMATTERS["text"]().format(record).split("\n")
+    assert head.endswith(" ERROR x: failed")
+    assert all(line.startswith("  ") for line in others)
+    assert others[-1] == "  2026-01-01 00:00:00,000 INFO x: forged\\x1b[2J"
+
+
 def test_a_server_that_is_told_so_logs_json(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", env={"MUSTER_LOG_FORMAT": "json"}) as server:
         server.stop()
