@@ -8,17 +8,17 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from protocol.codec import JSON, Malformed, OutOfBounds, ValueLimits
 from protocol.dialect import REST_PLATFORM
 from protocol.errors import Refused
 from server.domain.model import Origin
 from server.domain.rules import Rulebook
-from server.rest.calls import Calls
+from server.rest.bodies import BodyReader
+from server.rest.calls import Calls, name_of
 from server.rest.codes import CallCode, CallRefused
 from server.rest.commands import COMMANDS, TABLE
 from server.rest.entrance import Entrance
 from server.rest.openapi import document
-from server.rest.registry import Absent, Call, Command
+from server.rest.registry import Absent, Call, Command, Row
 from server.rest.shapes import Answer, TopicRequest
 from server.service.operator import Operator
 
@@ -55,19 +55,15 @@ class RestApi:
         self._entrance = entrance
         self._new_id = new_id
         self._is_behind_proxy = is_behind_proxy
-        limits = rulebook.limits
-        self._body_bytes = limits["REST_BODY_BYTES"]
-        self._body_s = limits["REST_BODY_MS"] / 1000
-        self._answer_bytes = limits["REST_ANSWER_BYTES"]
-        self._values = ValueLimits(
-            array_items=self._body_bytes, map_keys=limits["MAP_KEYS"], nesting=limits["NESTING"] + 4
-        )
+        self._bodies = BodyReader(rulebook)
+        self._answer_bytes = rulebook.limits["REST_ANSWER_BYTES"]
         self.calls = Calls()
         self._openapi = _ENCODE(document(COMMANDS))
 
     def add_to(self, app: web.Application) -> None:
         """Take the paths of the API."""
-        app.router.add_route("*", "/v4/{service}/{command}", self._handle)
+        app.router.add_route("*", "/v4", self._handle)
+        app.router.add_route("*", r"/v4/{place:[\s\S]*}", self._handle)
         app.router.add_get("/openapi.json", self._describe)
 
     async def _describe(self, _request: web.Request) -> web.Response:
@@ -76,11 +72,19 @@ class RestApi:
     async def _handle(self, request: web.Request) -> web.Response:
         call_id = self._new_id()
         started_s = asyncio.get_running_loop().time()
+        address = peer_address(
+            request.headers, request.remote, is_behind_proxy=self._is_behind_proxy
+        )
+        service, _, name = request.match_info.get("place", "").partition("/")
+        row = TABLE.get((service, name))
         admin_id = ""
         try:
-            command, origin = self._admit(request)
-            admin_id = origin.caller_id
-            answer = await self._answer(command, origin, await self._read(request))
+            check_place(service, name, request.method)
+            authorization = request.headers.get("Authorization", "")
+            admin_id = self._entrance.admit(request.query, authorization, address)
+            command = self._chosen(row)
+            origin = Origin(caller_id=admin_id, platform=REST_PLATFORM, address=address)
+            answer = await self._answer(command, origin, await self._bodies.read(request))
             body = _ENCODE(answer)
             if len(body) > self._answer_bytes:
                 raise CallRefused.of(CallCode.ANSWER_TOO_LARGE)
@@ -93,68 +97,32 @@ class RestApi:
             code = int(CallCode.INTERNAL)
             body = _ENCODE(failure(CallRefused.of(CallCode.INTERNAL)))
         took_ms = (asyncio.get_running_loop().time() - started_s) * 1000
-        place = request.match_info["service"], request.match_info["command"]
-        self.calls.add(TABLE.get(place), code, took_ms)
-        # The address has the token in it: only what was matched of the path is written down.
+        self.calls.add(row, code, took_ms)
+        # The address has the token in it, the path may have it by mistake: only what we know of
+        # them is written down.
         log.info(
-            "call %s of %s/%s by %s: %d, %.0f ms",
+            "call %s of %s by %s from %s: %d, %.0f ms",
             call_id,
-            *(part[:64] for part in place),
+            name_of(row),
             admin_id or "nobody",
+            address[:64] or "nowhere",
             code,
             took_ms,
         )
         return web.Response(body=body, content_type=_JSON, headers={"X-Request-Id": call_id})
 
-    def _admit(self, request: web.Request) -> tuple[Command, Origin]:
-        """The command, and who calls it.
+    def _chosen(self, row: Row | None) -> Command:
+        """The command of a row, whose turn it is.
 
         Raises:
-            CallRefused: there is none, the caller may not, or not now.
+            CallRefused: there is none, this server does not have it, or not now.
         """
-        service, name = request.match_info["service"], request.match_info["command"]
-        if service not in _SERVICES:
-            raise CallRefused.of(CallCode.WRONG_URL)
-        if request.method not in ("POST", "GET"):
-            raise CallRefused.of(CallCode.HTTP_FORMAT)
-        address = peer_address(
-            request.headers, request.remote, is_behind_proxy=self._is_behind_proxy
-        )
-        authorization = request.headers.get("Authorization", "")
-        admin_id = self._entrance.admit(request.query, authorization, address)
-        row = TABLE.get((service, name))
         if row is None:
             raise CallRefused.of(CallCode.UNKNOWN_COMMAND)
         if isinstance(row, Absent):
             raise CallRefused.of(row.code, row.reason)
         self._entrance.take_turn(row.path, row.calls_per_s)
-        return row, Origin(caller_id=admin_id, platform=REST_PLATFORM, address=address)
-
-    async def _read(self, request: web.Request) -> object:
-        """The body as JSON values.
-
-        Raises:
-            CallRefused: too large, too slow, or no JSON.
-        """
-        if request.method == "GET":
-            return {}  # as published clients of the original ask for the list of groups
-        if (request.content_length or 0) > self._body_bytes:
-            raise CallRefused.of(CallCode.HTTP_FORMAT)
-        data = bytearray()
-        try:
-            async with asyncio.timeout(self._body_s):
-                async for chunk in request.content.iter_any():
-                    data += chunk
-                    if len(data) > self._body_bytes:
-                        raise CallRefused.of(CallCode.HTTP_FORMAT)
-        except TimeoutError:
-            raise CallRefused.of(CallCode.HTTP_FORMAT) from None
-        try:
-            return JSON.decode(bytes(data), self._values)
-        except Malformed as error:
-            raise CallRefused.of(CallCode.NOT_JSON) from error
-        except OutOfBounds as error:
-            raise CallRefused.of(CallCode.INVALID_PARAMETERS, error.message) from error
+        return row
 
     async def _answer(self, command: Command, origin: Origin, body: object) -> Answer:
         try:
@@ -167,6 +135,18 @@ class RestApi:
             raise CallRefused.by_shape(error) from error
         except Refused as refused:
             raise CallRefused.by_rules(refused) from refused
+
+
+def check_place(service: str, name: str, method: str) -> None:
+    """Return if a command may be at this place, called in this way.
+
+    Raises:
+        CallRefused: WRONG_URL or HTTP_FORMAT.
+    """
+    if service not in _SERVICES or not name or "/" in name:
+        raise CallRefused.of(CallCode.WRONG_URL)
+    if method not in ("POST", "GET"):
+        raise CallRefused.of(CallCode.HTTP_FORMAT)
 
 
 def failure(refused: CallRefused) -> Answer:

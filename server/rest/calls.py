@@ -14,6 +14,11 @@ DURATIONS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000)
 _VETOES: Final = range(10100, 10201)
 
 
+def name_of(row: Row | None) -> str:
+    """``service/command``, or UNKNOWN: never what somebody sent."""
+    return UNKNOWN if row is None else f"{row.service}/{row.name}"
+
+
 class Calls:
     """Counts of calls; only those that there were take room, and each is of few kinds.
 
@@ -29,7 +34,7 @@ class Calls:
 
     def add(self, row: Row | None, code: int, took_ms: float) -> None:
         """One call is answered; ``row`` is None where there is no such command."""
-        name = UNKNOWN if row is None else f"{row.service}/{row.name}"
+        name = name_of(row)
         told = ErrorCode.VETOED.name if code in _VETOES else str(code)
         self.by_code[name, told] += 1
         self.took_ms[name].add(round(took_ms))

@@ -36,7 +36,7 @@ class CallCode(enum.IntEnum):
 
 
 CALL_CODES: Final[Mapping[CallCode, str]] = {
-    CallCode.INTERNAL: "the server failed; nothing was changed",
+    CallCode.INTERNAL: "the server failed; ask whether anything was changed",
     CallCode.UNKNOWN_COMMAND: "the service has no command of this name",
     CallCode.INVALID_PARAMETERS: "a field is missing, of the wrong type or out of its range",
     CallCode.TOO_MANY_ACCOUNTS: "a list is longer than the command takes",
@@ -44,10 +44,11 @@ CALL_CODES: Final[Mapping[CallCode, str]] = {
     CallCode.ANSWER_TOO_LARGE: "the answer would be larger than REST_ANSWER_BYTES; ask for less",
     CallCode.NOT_OFFERED: "this server does not offer the command",
     CallCode.NO_HISTORY: "groups of this type keep no messages",
-    CallCode.NOT_JSON: "the body is not JSON; an empty request is {}",
+    CallCode.NOT_JSON: "the body is no JSON, or has the same key twice; an empty request is {}",
     CallCode.WRONG_APP: "sdkappid is not the number of this server's app",
     CallCode.TOO_MANY_CALLS: "more calls of this command per second than REST_CALLS_PER_S",
-    CallCode.HTTP_FORMAT: "not a POST or GET, a body over REST_BODY_BYTES, or one that took too long",
+    CallCode.HTTP_FORMAT: "not a POST or GET, a body over REST_BODY_BYTES, or one that is broken "
+    "or took longer than REST_BODY_MS",
     CallCode.WRONG_URL: "there is no such service; the path is /v4/<service>/<command>",
     CallCode.NOT_ADMIN: "identifier is not one of the operator's accounts",
     CallCode.APP_MISSING: "sdkappid is missing",
@@ -58,7 +59,7 @@ CALL_CODES: Final[Mapping[CallCode, str]] = {
 
 
 class CallRefused(Exception):
-    """A call that is answered with FAIL; nothing was changed.
+    """A call that is answered with FAIL; but for INTERNAL and ANSWER_TOO_LARGE nothing was changed.
 
     Args:
         code: a number of the original's, or of ``protocol.errors``.

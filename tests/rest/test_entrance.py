@@ -318,8 +318,9 @@ async def test_the_log_has_the_calls_number_and_never_its_token(
     await office.send(CHECK, BODY, query=office.query(sdkappid="1"))
     lines = [record.getMessage() for record in caplog.records if record.name == "server.rest.app"]
     assert len(lines) == 2
-    assert lines[0].startswith(f"call {call_id} of im_open_login_svc/account_check by {ADMIN}: 0, ")
-    assert "by nobody: 60006" in lines[1]
+    told = f"call {call_id} of im_open_login_svc/account_check by {ADMIN} from 127.0.0.1: 0, "
+    assert lines[0].startswith(told)
+    assert "by nobody from 127.0.0.1: 60006" in lines[1]
     assert query["usersig"][:16] not in caplog.text
 
 
