@@ -10,16 +10,24 @@ class Stream:
     """What waits of one group, oldest first: numbers in the outbox, or what is not in there.
 
     ``attempts`` are those of the first one. ``told_id`` is the number of the one that is on its
-    way, 0 for none.
+    way, 0 for none. Of the first one that fails, ``failing_s`` is since when, on the monotonic
+    clock, and ``taken`` how much else had been taken at its last failure.
     """
 
-    __slots__ = ("attempts", "items", "name", "told_id")
+    __slots__ = ("attempts", "failing_s", "items", "name", "taken", "told_id")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.items: list[int | Outgoing] = []  # a deque takes ten times as much for a single item
         self.attempts = 0
         self.told_id = 0
+        self.failing_s: float | None = None
+        self.taken = 0
+
+    def has_new_first(self) -> None:
+        """What is known of the first one is not about the one that is first now."""
+        self.attempts = 0
+        self.failing_s = None
 
 
 class Backlog:
@@ -61,7 +69,7 @@ class Backlog:
     def drop_first(self, stream: Stream) -> None:
         """The first of a stream waits no more."""
         first = stream.items.pop(0)
-        stream.attempts = 0
+        stream.has_new_first()
         if isinstance(first, int):
             del self._rows[first]
         else:
@@ -81,7 +89,7 @@ class Backlog:
         gone = set(dropped)
         for stream, last in last_of.items():
             if stream.items[0] in gone:
-                stream.attempts = 0
+                stream.has_new_first()
             end = stream.items.index(last) + 1
             stream.items[:end] = [one for one in stream.items[:end] if one not in gone]
         for row_id in dropped:

@@ -1,7 +1,8 @@
 """Tells the operator's own service what the outbox holds: at least once, each group in order.
 
-The groups are independent of each other: one whose receiver fails waits with everything behind
-it, and the others go on. Of what waits only numbers are in memory (``backlog``); bodies are read
+The groups are independent of each other: one that is not taken waits with everything behind it,
+and the others go on. Nothing is given up for failures of a time in which nothing else was taken:
+they say nothing about it. Of what waits only numbers are in memory (``backlog``); bodies are read
 when their turn comes.
 """
 
@@ -39,6 +40,10 @@ _MOST_PASSING: Final = 10_000
 _PASSING_ATTEMPTS: Final = 5
 _LOOK_AGAIN_S: Final = 5.0
 _UNREADABLE_MS: Final = 1_000
+_ALONE_S: Final = 86_400.0
+"""For how long one is tried that fails while there is nothing else to be told or asked: whether it
+is this one or the receiver cannot be known then."""
+
 _PERMANENT: Final = frozenset({400, 410, 413, 422, 431})
 """Answers that the same request will get again. Those that say that the address is wrong (404,
 405, 414, 415) are not among them: everything would be dead before somebody has put it right."""
@@ -81,6 +86,8 @@ class Deliveries:
         self._said: list[OutboxItem] = []
         self._last_id = 0
         self._sleepers = 0
+        self._taken = 0
+        self._taken_when_opened = 0
         self._has_news = True
         self._is_taking_in = False
         self._wake = asyncio.Event()
@@ -107,6 +114,10 @@ class Deliveries:
         else:
             self._take_said(item)
         self._wake.set()
+
+    def was_asked(self) -> None:
+        """The receiver has answered a question as it should: it works."""
+        self._taken += 1
 
     # What can be seen of it.
 
@@ -198,9 +209,18 @@ class Deliveries:
     def _send_out(self) -> None:
         most = self._limits["WEBHOOK_CONNECTIONS"]
         while self._ready and len(self._couriers) < most and self._breaker.take():
-            courier = asyncio.ensure_future(self._tell(self._ready.popleft()))
+            courier = asyncio.ensure_future(self._tell(self._next_ready()))
             self._couriers.add(courier)
             courier.add_done_callback(self._came_back)
+
+    def _next_ready(self) -> Stream:
+        """Whose turn it is; of a single try for all not that of one whose fault it may have been."""
+        if self._breaker.is_open:
+            for place, stream in enumerate(self._ready):
+                if not stream.attempts:
+                    del self._ready[place]
+                    return stream
+        return self._ready.popleft()
 
     def _came_back(self, courier: "asyncio.Task[None]") -> None:
         self._couriers.discard(courier)
@@ -257,7 +277,7 @@ class Deliveries:
         # What was noted of the last attempt may not be written yet.
         attempt = max(outgoing.attempts, stream.attempts) + 1
         stream.told_id = outgoing.id
-        failure, is_permanent = await self._post(outgoing, attempt)
+        failure, is_permanent = await self._post(stream, outgoing, attempt)
         stream.told_id = 0
         if failure is None:
             self.delivered += 1
@@ -265,7 +285,7 @@ class Deliveries:
             self._finish(stream, Settled(id=outgoing.id, fate=Fate.DELIVERED))
             return 0
         self.failed += 1
-        if is_permanent or self._is_hopeless(outgoing, attempt):
+        if is_permanent or self._is_hopeless(stream, outgoing, attempt):
             self.buried += 1
             if count := self._given_up.add():
                 name = outgoing.item.name
@@ -274,6 +294,7 @@ class Deliveries:
             self._finish(stream, dead)
             return 0
         stream.attempts = attempt
+        stream.taken = self._taken
         again_ms = self._backoff_ms(attempt)
         if outgoing.id:
             self._settling.note(
@@ -289,39 +310,60 @@ class Deliveries:
             stream.items[0] = replace(outgoing, attempts=attempt, failure=failure)
         return again_ms
 
-    async def _post(self, outgoing: Outgoing, attempt: int) -> tuple[str | None, bool]:
+    async def _post(
+        self, stream: Stream, outgoing: Outgoing, attempt: int
+    ) -> tuple[str | None, bool]:
         """What went wrong, None for nothing, and whether it always will."""
         try:
             answer = await self._receiver.post(
                 call_of(outgoing, attempt), self._limits["WEBHOOK_AFTER_MS"] / 1000
             )
         except NoAnswer as error:
-            self._breaker.failed(str(error))
+            self._has_failed(stream, str(error))
             return str(error), False
         except BaseException:
             self._breaker.gave_up()
             raise
         if 200 <= answer.status < 300:
-            self._breaker.succeeded()
+            self._is_taken()
             return None, False
         failure = f"HTTP {answer.status}"
         if answer.status in _PERMANENT:
-            self._breaker.succeeded()  # it works, and does not want this
+            self._is_taken()  # it works, and does not want this
         else:
-            self._breaker.failed(failure)
+            self._has_failed(stream, failure)
         return failure, answer.status in _PERMANENT
+
+    def _is_taken(self) -> None:
+        self._taken += 1
+        self._breaker.succeeded()
+
+    def _has_failed(self, stream: Stream, failure: str) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.failed(failure, stream.name)
+        if self._breaker.is_open and not was_open:
+            self._taken_when_opened = self._taken
 
     def _backoff_ms(self, attempt: int) -> int:
         first, most = self._limits["WEBHOOK_BACKOFF_MS"], self._limits["WEBHOOK_BACKOFF_MOST_MS"]
         whole = min(most, first * 2 ** min(attempt - 1, 32))
         return max(1, int(whole * (0.5 + self._jitter() / 2)))
 
-    def _is_hopeless(self, outgoing: Outgoing, attempt: int) -> bool:
-        """Whether it is to be given up; not while it may be that the others are not taken either."""
+    def _is_hopeless(self, stream: Stream, outgoing: Outgoing, attempt: int) -> bool:
+        """Whether it is to be given up, as others are taken while it is not."""
+        now_s = self._clock.monotonic_s()
+        if stream.failing_s is None:
+            stream.failing_s, stream.taken = now_s, self._taken
+        most = self._limits["WEBHOOK_ATTEMPTS"]
         if not outgoing.id:
             return attempt >= _PASSING_ATTEMPTS
-        most = self._limits["WEBHOOK_ATTEMPTS"]
-        return 0 < most <= attempt and not self._breaker.is_open
+        if not 0 < most <= attempt:
+            return False
+        # What was taken before it failed the last time, or before many began to fail, may have
+        # been taken by a receiver that is down by now.
+        then = max(stream.taken, self._taken_when_opened if self._breaker.is_open else 0)
+        is_alone = self._breaker.failing <= 1 and now_s - stream.failing_s >= _ALONE_S
+        return self._taken > then or is_alone
 
     def _is_lost(self) -> None:
         self.on_fatal()

@@ -1,7 +1,7 @@
 """Asks the operator's own service before a change."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -62,6 +62,7 @@ class Questions:
     Attributes:
         outcomes: how many questions ended how; every one of OUTCOMES is there.
         durations: how long those took that were asked, in ms.
+        on_word: called when there was a usable answer.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Questions:
         self._blocks_on_failure = blocks_on_failure
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.durations = Tally(DURATIONS_MS)
+        self.on_word: Callable[[], None] = lambda: None
 
     async def ask(self, request: CallbackRequest, origin: Origin) -> Opinion:
         """See ``Operator.ask``."""
@@ -113,6 +115,7 @@ class Questions:
             body = _understood(answer, request)
         except NoAnswer as error:
             return self._failed(call, error)
+        self.on_word()
         try:
             opinion = _opinion(body)
         except Refused:

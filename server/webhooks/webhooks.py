@@ -54,6 +54,7 @@ class Webhooks:
             asked, clock=clock, limits=limits, blocks_on_failure=blocks_on_failure
         )
         self.deliveries = Deliveries(outbox=outbox, receiver=told, clock=clock, limits=limits)
+        self.questions.on_word = self.deliveries.was_asked
 
     @property
     def asks(self) -> bool:

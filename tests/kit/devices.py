@@ -104,13 +104,14 @@ class World:
         )
         approval = None
         self.questions: Questions | None = None
-        if receiver is not None:
+        if receiver is not None and self.deliveries is not None:
             self.questions = Questions(
                 receiver,
                 clock=self.clock,
                 limits=rulebook.limits,
                 blocks_on_failure=blocks_on_failure,
             )
+            self.questions.on_word = self.deliveries.was_asked
             approval = Approval(
                 callbacks,
                 self.questions,

@@ -318,6 +318,37 @@ class TestNoUsableAnswer:
         assert len(alice.texts("g")) == 22
 
 
+async def test_what_is_not_taken_is_given_up_where_questions_are_answered(
+    receiver: ScriptedReceiver,
+) -> None:
+    """Found by a reviewer: told in vain for ever, while each message was asked about."""
+    told = "Group.CallbackAfterSendMsg"
+    rulebook = rulebook_with({"WEBHOOK_ATTEMPTS": 3})
+    async with world_on(MemoryStore(), rulebook, receiver=receiver) as world:
+        alice, deliveries = await group_of(world, receiver), world.deliveries
+        assert deliveries is not None
+
+        async def told_again() -> int:
+            """How many are given up after some more attempts."""
+            for _ in range(3):
+                world.clock.advance(600_000)
+                await world.deliver()
+            return deliveries.buried
+
+        receiver.by_name = {told: Answer(500, b"")}
+        await alice.say("g", "poison")
+        assert await told_again() == 0
+        for unusable in (Answer(500, b""), DOWN):
+            receiver.by_name[SEND] = unusable
+            await alice.say("g", "unasked")
+            assert await told_again() == 0
+        for word in (OK, says(1)):
+            buried = deliveries.buried
+            receiver.by_name[SEND] = word
+            await alice.send("send_message", group_id="g", body=body("asked"))
+            assert await told_again() == buried + 1
+
+
 class TestCounts:
     async def test_what_came_of_each_question_is_counted(
         self, world: World, receiver: ScriptedReceiver

@@ -18,10 +18,10 @@ def breaker(clock: FakeClock) -> Breaker:
     return Breaker(clock, "it")
 
 
-def fail(breaker: Breaker, times: int) -> None:
+def fail(breaker: Breaker, times: int, who: str | None = None) -> None:
     for _ in range(times):
         assert breaker.take()
-        breaker.failed("down")
+        breaker.failed("down", who)
 
 
 def test_it_opens_after_five_failures_in_a_row(breaker: Breaker) -> None:
@@ -33,6 +33,18 @@ def test_it_opens_after_five_failures_in_a_row(breaker: Breaker) -> None:
     fail(breaker, 1)
     assert breaker.is_open
     assert not breaker.take()
+
+
+def test_one_who_fails_again_and_again_does_not_open_it(breaker: Breaker) -> None:
+    fail(breaker, 100, "a")
+    for number in range(3):
+        fail(breaker, 1, f"b{number}")
+        fail(breaker, 100, "a")
+    assert (breaker.is_open, breaker.failing) == (False, 4)
+    fail(breaker, 1, "c")
+    assert breaker.is_open
+    breaker.succeeded()
+    assert (breaker.is_open, breaker.failing) == (False, 0)
 
 
 def test_one_tries_after_each_pause_and_the_pauses_double(

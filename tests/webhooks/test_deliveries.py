@@ -17,7 +17,7 @@ from server.webhooks.backlog import Backlog
 from server.webhooks.deliveries import Deliveries
 from server.webhooks.receiver import Answer, Call
 from tests.kit.fakes import NOON_MS, FakeClock, HookedStore, until
-from tests.kit.receivers import DOWN, OK, ScriptedReceiver, text_of
+from tests.kit.receivers import DOWN, OK, Reaction, ScriptedReceiver, text_of
 
 EVERYTHING = 1_000_000
 
@@ -166,6 +166,15 @@ class TestTelling:
             assert rig.told == ["a1", "b1"]
 
 
+def all_but(start: str) -> Reaction:
+    """A reaction: take all but what begins so."""
+
+    async def moody(call: Call) -> Answer:
+        return Answer(500, b"") if text_of(call).startswith(start) else OK
+
+    return moody
+
+
 FAILURES = {"down": DOWN, "500": Answer(500, b""), "302": Answer(302, b""), "404": Answer(404, b"")}
 
 
@@ -206,6 +215,7 @@ class TestFailing:
             await rig.commit(item("a"), item("b"))
             await rig.work()
             await rig.later(10)
+            rig.deliveries.was_asked()
             await rig.later(20)
             assert rig.told == ["a1", "a2", "a3", "b1"]
             assert await rig.dead() == [("id-a", 3, "HTTP 503")]
@@ -249,6 +259,103 @@ class TestFailing:
                 *(f"y{n}1" for n in range(5)),
             ]
             assert "behind1" not in rig.told
+
+    @pytest.mark.parametrize("failing", [1, 4])
+    async def test_a_group_that_fails_for_ever_holds_back_no_other(
+        self, store: Store, receiver: ScriptedReceiver, failing: int
+    ) -> None:
+        """Found by a reviewer: one that failed alone had the others wait for half a minute, and
+        was never given up, as nothing went on while it was tried."""
+        receiver.by_name = {"Group.CallbackAfterGroupFull": all_but("bad")}
+        async with rig_on(
+            store,
+            receiver,
+            WEBHOOK_ATTEMPTS=8,
+            WEBHOOK_BACKOFF_MS=100,
+            WEBHOOK_BACKOFF_MOST_MS=300,
+        ) as rig:
+            await rig.commit(*(item(f"bad{number}", f"g{number}") for number in range(failing)))
+            await rig.commit(item("behind", "g0"))
+            await rig.work()
+            for _ in range(200):
+                await rig.later(300)
+            assert not await rig.dead(), "it may be the receiver"
+            await rig.commit(item("x", "h"))
+            await rig.work()
+            assert rig.told[-1] == "x1", "at once"
+            await rig.later(300)
+            assert sorted(name for name, _, _ in await rig.dead()) == [
+                f"id-bad{number}" for number in range(failing)
+            ]
+            await rig.work()
+            assert await rig.waiting() == 0
+
+    async def test_whose_questions_are_answered_works(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        receiver.by_name = {"Group.CallbackAfterGroupFull": all_but("bad")}
+        async with rig_on(store, receiver, WEBHOOK_ATTEMPTS=3) as rig:
+            await rig.commit(*(item(f"bad{number}", f"g{number}") for number in range(9)))
+            await rig.work()
+            for _ in range(50):
+                await rig.later(600_000)
+            assert not await rig.dead()
+            for _ in range(50):
+                rig.deliveries.was_asked()
+                await rig.later(600_000)
+            assert len(await rig.dead()) == 9
+
+    async def test_one_alone_is_given_up_after_a_day(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """Nobody can say then whether it is this one or the receiver."""
+        receiver.by_name = {"Group.CallbackAfterGroupFull": all_but("bad")}
+        async with rig_on(store, receiver, WEBHOOK_BACKOFF_MOST_MS=3_600_000) as rig:
+            await rig.commit(item("bad"), item("behind"))
+            await rig.work()
+            for _ in range(23):
+                await rig.later(3_600_000)
+            assert not await rig.dead()
+            await rig.later(3_600_000)
+            assert rig.told[-1] == "behind1"
+            assert len(await rig.dead()) == 1
+
+    async def test_of_a_receiver_that_comes_back_after_days_all_are_told(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver, WEBHOOK_ATTEMPTS=3) as rig:
+            receiver.by_name = {"Group.CallbackAfterGroupFull": Answer(502, b"")}
+            await rig.commit(*(item(f"m{number}", f"g{number % 7}") for number in range(21)))
+            await rig.work()
+            for _ in range(72 * 6):
+                await rig.later(600_000)
+            assert not await rig.dead()
+            # It takes one, and is down again: that says nothing of the others.
+            receiver.by_name = {}
+            receiver.script.extend([OK, *[Answer(502, b"")] * 40])
+            while receiver.script:
+                await rig.later(30_000)
+            assert len(await rig.dead()) <= 4, "that fail before it is seen to be down"
+            gone = len(await rig.dead())
+            for _ in range(5):
+                await rig.later(600_000)
+            assert await rig.waiting() == 0
+            assert len(await rig.dead()) == gone
+
+    async def test_the_try_for_all_is_made_with_one_that_has_not_failed(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        receiver.by_name = {"Group.CallbackAfterGroupFull": all_but("bad")}
+        async with rig_on(store, receiver, WEBHOOK_BACKOFF_MOST_MS=1_000) as rig:
+            await rig.commit(*(item(f"bad{number}", f"g{number}") for number in range(9)))
+            await rig.work()
+            for _ in range(3):
+                await rig.later(30_000)
+            await rig.commit(item("x", "h"), item("y", "i"))
+            told = len(rig.told)
+            await rig.later(30_000)
+            assert rig.told[told] == "x1"
+            assert "y1" in rig.told[told:]
 
     async def test_a_dead_receiver_is_tried_from_time_to_time_only(
         self, store: Store, receiver: ScriptedReceiver

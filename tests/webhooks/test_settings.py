@@ -76,6 +76,11 @@ def test_all_are_on_unless_some_are_named(tmp_path: Path) -> None:
         assert one.asks is (CALLBACKS[name].kind is CallbackKind.BEFORE)
 
 
+def test_that_a_question_was_answered_is_known_where_things_are_told(tmp_path: Path) -> None:
+    webhooks = webhooks_in(tmp_path)
+    assert webhooks.questions.on_word == webhooks.deliveries.was_asked
+
+
 def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
