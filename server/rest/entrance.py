@@ -15,8 +15,8 @@ from server.service.gates import TokenBucket
 _NUMBER: Final = re.compile(r"[0-9]{1,10}\Z")
 _MOST_REMEMBERED: Final = 10_000
 _WINDOW_S: Final = 60.0
-_NO_GUESS: Final = frozenset({SigCode.EXPIRED, SigCode.REVOKED})
-"""Whoever shows such a token had a good one."""
+_GUESSES: Final = frozenset({SigCode.MALFORMED, SigCode.WRONG_KEY})
+"""Whoever is refused for another reason has shown a good signature, or none at all."""
 
 
 class Failures:
@@ -95,7 +95,7 @@ class Entrance:
         try:
             self._credentials.verify(token, identifier)
         except SignatureRefused as error:
-            if error.code not in _NO_GUESS:
+            if error.code in _GUESSES:
                 self._failures.count(address, identifier, now_s)
             raise CallRefused(int(error.code), error.message) from error
         if identifier not in self._admins:

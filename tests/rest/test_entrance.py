@@ -90,11 +90,23 @@ async def test_after_ten_wrong_signatures_the_door_is_shut_for_a_minute(office: 
     assert await number(office) == 0
 
 
-async def test_an_old_token_is_no_guess(office: Office) -> None:
-    old = office.signature(age_s=3601)
-    for _ in range(11):
-        assert await number(office, usersig=old) == 70001
+async def test_what_has_a_good_signature_or_none_is_no_guess(office: Office) -> None:
+    sign = office.signature
+    for token, code in (
+        (sign(age_s=3601), 70001),
+        ("", 70002),
+        (sign("bob"), 70013),
+        (sign(sdkappid=7), 70014),
+    ):
+        for _ in range(11):
+            assert await number(office, usersig=token) == code
     assert await number(office) == 0
+
+
+async def test_what_is_no_token_is_a_guess(office: Office) -> None:
+    for _ in range(10):
+        assert await number(office, usersig="x") == 70003
+    assert await number(office) == 70050
 
 
 async def test_behind_a_proxy_the_address_is_the_one_that_it_names(tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ async def test_wrong_ones_are_counted_with_those_of_the_query(office: Office) ->
     assert await by_header(office, f"Bearer {token()}") == 0
 
 
+async def test_those_of_another_app_or_user_are_no_guesses(office: Office) -> None:
+    for shown, code in ((token(aud="shop"), 70014), (token("bob"), 70013)):
+        for _ in range(11):
+            assert await by_query(office, shown) == code
+    assert await by_query(office, token()) == 0
+
+
 async def test_the_log_never_has_it(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     shown = token()
