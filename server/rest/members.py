@@ -166,7 +166,9 @@ async def get_group_member_info(call: Call, request: GetMemberInfo) -> MemberInf
     if by_next:
         states = await lists.members_after(group.group_id, roles, request.next or "", request.limit)
     else:
-        states = await lists.members(group.group_id, roles, request.offset, request.limit)
+        # There is nothing to look for behind the last member.
+        most = min(request.limit, max(0, group.member_count - request.offset))
+        states = await lists.members(group.group_id, roles, request.offset, most)
     more = by_next and len(states) == request.limit
     return MemberInfos(
         member_num=group.member_count,

@@ -87,7 +87,12 @@ async def get_group_shutted_uin(call: Call, request: GetMuted) -> ShuttedAccount
 async def _muted(call: Call, group_id: str) -> list[tuple[str, int]]:
     await call.operator.lists.group(group_id)
     now_ms = call.operator.clock.now_ms()
-    return [
-        (user_id, -(-until_ms // 1000))
-        for user_id, until_ms in await call.operator.lists.muted(group_id, now_ms)
-    ]
+    most = call.operator.rulebook.limits["REST_ANSWER_BYTES"] // _MUTE_BYTES
+    muted = await call.operator.lists.muted(group_id, now_ms, most + 1)
+    if len(muted) > most:
+        raise CallRefused.of(CallCode.ANSWER_TOO_LARGE)
+    return [(user_id, -(-until_ms // 1000)) for user_id, until_ms in muted]
+
+
+_MUTE_BYTES = len('{"Member_Account":"a","MutedUntil":1234567890},')
+"""The least that one of them takes."""

@@ -88,14 +88,16 @@ async def get_group_ban_member(call: Call, request: GetBanned) -> BannedAccounts
     """See ``GetBanned``."""
     group = await _room(call, request.group_id)
     now_ms = call.operator.clock.now_ms()
-    banned = await call.operator.lists.banned(group.group_id, now_ms)
-    after = request.offset + request.limit
+    # One more than shown tells whether there are more.
+    banned = await call.operator.lists.banned(
+        group.group_id, now_ms, request.offset, request.limit + 1
+    )
     return BannedAccounts(
         banned_account_list=[
             BannedAccount(member__account=user_id, banned_until=-(-until_ms // 1000))
-            for user_id, until_ms in banned[request.offset : after]
+            for user_id, until_ms in banned[: request.limit]
         ],
-        next_offset=after if after < len(banned) else 0,
+        next_offset=request.offset + request.limit if len(banned) > request.limit else 0,
     )
 
 

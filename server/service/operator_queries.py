@@ -126,14 +126,14 @@ class OperatorQueries:
     ) -> Sequence[MemberState]:
         """Up to ``limit`` stored members by user ID from ``offset`` on."""
         found: list[MemberState] = []
-        while len(found) < offset + limit:
-            after = found[-1].member.user_id if found else ""
-            most = min(_PAGE, offset + limit - len(found))
-            page = await asked(self._store.members(group_id, after, most, roles))
+        while len(found) < limit:
+            after, skipped = (found[-1].member.user_id, 0) if found else ("", offset)
+            most = min(_PAGE, limit - len(found))
+            page = await asked(self._store.members(group_id, after, most, roles, skipped))
             found += page
             if len(page) < most:
                 break
-        return found[offset:]
+        return found
 
     async def members_after(
         self, group_id: str, roles: set[Role], after_user_id: str, limit: int
@@ -158,16 +158,21 @@ class OperatorQueries:
             if not page or offset >= total:
                 return found
 
-    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
-        """Who is muted in the group, with the end of it in Unix milliseconds; by user ID.
+    async def muted(self, group_id: str, now_ms: int, limit: int) -> Sequence[tuple[str, int]]:
+        """Up to ``limit`` who are muted in the group, with the end of it in Unix milliseconds.
 
-        Those who have left are among them: their mute goes on if they come back.
+        By user ID. Those who have left are among them: their mute goes on if they come back.
         """
-        return await asked(self._store.muted(group_id, now_ms))
+        return await asked(self._store.muted(group_id, now_ms, 0, limit))
 
-    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
-        """Who is banned from the group, with the end of it in Unix milliseconds; by user ID."""
-        return await asked(self._store.banned(group_id, now_ms))
+    async def banned(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """Up to ``limit`` who are banned from the group, with the end of it in Unix milliseconds.
+
+        By user ID from ``offset`` on.
+        """
+        return await asked(self._store.banned(group_id, now_ms, offset, limit))
 
     async def known(self, user_ids: Sequence[str]) -> Mapping[str, bool]:
         """Which of the users are known; all of them where nobody has to be."""

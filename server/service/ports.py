@@ -285,9 +285,17 @@ class Store(Protocol):
         """The memberships of those users who are members."""
 
     async def members(
-        self, group_id: str, after_user_id: str, limit: int, roles: Collection[Role]
+        self,
+        group_id: str,
+        after_user_id: str,
+        limit: int,
+        roles: Collection[Role],
+        offset: int = 0,
     ) -> Sequence[MemberState]:
-        """Up to ``limit`` members with one of ``roles``, ordered by user ID, above the given."""
+        """Up to ``limit`` members with one of ``roles``, ordered by user ID, above the given.
+
+        After the first ``offset`` of these.
+        """
 
     async def groups_of(
         self, user_id: str, after_position: int, limit: int, group_type: GroupType | None
@@ -342,14 +350,21 @@ class Store(Protocol):
         Ordered by group ID; and how many there are in all, in the same snapshot.
         """
 
-    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
-        """Who is muted in a living group beyond ``now_ms``, and until when; by user ID.
+    async def muted(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """Up to ``limit`` who are muted in a living group beyond ``now_ms``, and until when.
 
-        Its members, and those whose mute it remembers.
+        Its members, and those whose mute it remembers; by user ID, after the first ``offset``.
         """
 
-    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
-        """Who is banned from a living group beyond ``now_ms``, and until when; by user ID."""
+    async def banned(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
+        """Up to ``limit`` who are banned from a living group beyond ``now_ms``, and until when.
+
+        By user ID, after the first ``offset``.
+        """
 
     async def revocations(self) -> Mapping[str, int]:
         """By user, the Unix second up to which what was issued for that user is good no longer."""

@@ -167,12 +167,18 @@ class MemoryStore:
         return {user_id: self._state(group_id, user_id) for user_id in user_ids if user_id in there}
 
     async def members(
-        self, group_id: str, after_user_id: str, limit: int, roles: Collection[Role]
+        self,
+        group_id: str,
+        after_user_id: str,
+        limit: int,
+        roles: Collection[Role],
+        offset: int = 0,
     ) -> Sequence[MemberState]:
         """See ``Store.members``."""
         above = (user for user in sorted(self._members_of(group_id)) if user > after_user_id)
         states = (self._state(group_id, user_id) for user_id in above)
-        return list(islice((state for state in states if state.member.role in roles), limit))
+        wanted = (state for state in states if state.member.role in roles)
+        return list(islice(wanted, offset, offset + limit))
 
     async def groups_of(
         self, user_id: str, after_position: int, limit: int, group_type: GroupType | None
@@ -284,29 +290,35 @@ class MemoryStore:
         )
         return living[offset : offset + limit], len(living)
 
-    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+    async def muted(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
         """See ``Store.muted``."""
         tables = self._check()
         rows = (version.row for version in tables.rows.values() if tables.lives(group_id))
-        return sorted(
+        until = sorted(
             (row.user_id, row.mute_until_ms)
             for row in rows
             if isinstance(row, Member | Remembered)
             and row.group_id == group_id
             and row.mute_until_ms > now_ms
         )
+        return until[offset : offset + limit]
 
-    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+    async def banned(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
         """See ``Store.banned``."""
         tables = self._check()
         rows = (version.row for version in tables.rows.values() if tables.lives(group_id))
-        return sorted(
+        until = sorted(
             (row.user_id, row.banned_until_ms)
             for row in rows
             if isinstance(row, Remembered)
             and row.group_id == group_id
             and row.banned_until_ms > now_ms
         )
+        return until[offset : offset + limit]
 
     async def trim(self, shard: int, before_ms: int, limit: int) -> int:
         """See ``Store.trim``."""

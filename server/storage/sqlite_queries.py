@@ -193,14 +193,14 @@ MEMBERS: Final = f"""
     SELECT * FROM member
     WHERE group_id = ?1 AND user_id > ?2 AND rank IN (SELECT value FROM json_each(?4))
         AND {_GROUP_LIVES}
-    ORDER BY user_id LIMIT ?3) AS m {_MARK}
+    ORDER BY user_id LIMIT ?3 OFFSET ?5) AS m {_MARK}
 """
 MEMBERS_IN_CHARGE: Final = f"""
 {_STATES} FROM (
     SELECT * FROM member INDEXED BY member_in_charge
     WHERE group_id = ?1 AND user_id > ?2 AND rank > 1
         AND rank IN (SELECT value FROM json_each(?4)) AND {_GROUP_LIVES}
-    ORDER BY user_id LIMIT ?3) AS m {_MARK}
+    ORDER BY user_id LIMIT ?3 OFFSET ?5) AS m {_MARK}
 """
 """For admins and owners only: they are few, whatever the size of the group."""
 
@@ -265,7 +265,7 @@ BANNED: Final = f"""
 SELECT json_group_array(json_array(user_id, until)) FROM (
     SELECT user_id, {_BANNED_UNTIL} AS until FROM detail
         WHERE group_id = ?1 AND kind = 'remembered' AND until > ?2 AND {_GROUP_LIVES}
-    ORDER BY user_id)
+    ORDER BY user_id LIMIT ?4 OFFSET ?3)
 """
 
 _UNTIL: Final = "json_extract(body, '$.mute_until_ms')"
@@ -275,5 +275,5 @@ SELECT json_group_array(json_array(user_id, until)) FROM (
         WHERE group_id = ?1 AND until > ?2 AND {_GROUP_LIVES}
     UNION ALL SELECT user_id, {_UNTIL} AS until FROM detail
         WHERE group_id = ?1 AND kind = 'remembered' AND until > ?2 AND {_GROUP_LIVES}
-    ORDER BY user_id)
+    ORDER BY user_id LIMIT ?4 OFFSET ?3)
 """

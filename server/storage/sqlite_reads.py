@@ -151,13 +151,18 @@ class SqliteReads:
         return {state.member.user_id: state for state in states}
 
     async def members(
-        self, group_id: str, after_user_id: str, limit: int, roles: Collection[Role]
+        self,
+        group_id: str,
+        after_user_id: str,
+        limit: int,
+        roles: Collection[Role],
+        offset: int = 0,
     ) -> Sequence[MemberState]:
         """See ``Store.members``."""
         in_charge = Role.MEMBER not in roles
         query = sqlite_queries.MEMBERS_IN_CHARGE if in_charge else sqlite_queries.MEMBERS
         ranks = _text([role.rank for role in roles])
-        (rows,) = await self._answer(query, group_id, after_user_id, limit, ranks)
+        (rows,) = await self._answer(query, group_id, after_user_id, limit, ranks, offset)
         states = [MemberState(*row) for row in _states.decode(rows)]
         return sorted(states, key=lambda state: state.member.user_id)
 
@@ -262,14 +267,18 @@ class SqliteReads:
         total, group_ids = await self._answer(sqlite_queries.GROUP_IDS, group_type, offset, limit)
         return _names.decode(group_ids), total
 
-    async def muted(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+    async def muted(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
         """See ``Store.muted``."""
-        (rows,) = await self._answer(sqlite_queries.MUTED, group_id, now_ms)
+        (rows,) = await self._answer(sqlite_queries.MUTED, group_id, now_ms, offset, limit)
         return _mutes.decode(rows)
 
-    async def banned(self, group_id: str, now_ms: int) -> Sequence[tuple[str, int]]:
+    async def banned(
+        self, group_id: str, now_ms: int, offset: int, limit: int
+    ) -> Sequence[tuple[str, int]]:
         """See ``Store.banned``."""
-        (rows,) = await self._answer(sqlite_queries.BANNED, group_id, now_ms)
+        (rows,) = await self._answer(sqlite_queries.BANNED, group_id, now_ms, offset, limit)
         return _mutes.decode(rows)
 
     async def _answer(self, query: str, *parameters: object) -> Sequence[Any]:

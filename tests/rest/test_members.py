@@ -1,11 +1,12 @@
 """Options of the commands about members: silence, mutes, roles, pages, bans, imports."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kit.fakes import NOON_MS
-from tests.kit.office import Office
+from tests.kit.office import Office, office_of, rules
 from tests.rest.examples import EXAMPLE, OF_G, G
 
 NOON_S = NOON_MS // 1000
@@ -381,3 +382,26 @@ async def test_no_members_are_imported_into_a_room(office: Office) -> None:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "content": {"text": text}}
+
+
+async def test_a_page_behind_the_last_member_is_not_looked_up(
+    crew: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await members(crew, Offset=2) != []
+    assert await members(crew, Offset=2, MemberRoleFilter=["Member"]) == []
+    monkeypatch.delattr(type(crew.world.store), "members")
+    for offset in (3, 2**53 - 1):
+        assert await members(crew, Offset=offset) == []
+
+
+async def test_more_mutes_than_an_answer_can_hold(tmp_path: Path) -> None:
+    async with office_of("memory", tmp_path, rules(limits={"REST_ANSWER_BYTES": 250})) as office:
+        users = [f"u{n}" for n in range(7)]
+        rows = [{"Member_Account": user} for user in users]
+        made = {"Type": "Public", "Name": "x", "GroupId": "g", "MemberList": rows}
+        await office.ok("create_group", made)
+        for muted, code in ((users[:3], 0), (users, 10018)):
+            mute = {"GroupId": "g", "Members_Account": muted, "MuteTime": 60}
+            await office.ok("forbid_send_msg", mute)
+            for name in ("get_group_muted_account", "get_group_shutted_uin"):
+                assert (await office.call(name, {"GroupId": "g"}))["ErrorCode"] == code

@@ -198,13 +198,22 @@ class HousekeepingContract:
         await done(store, join("cat", mute_until_ms=60), join("bob", mute_until_ms=50))
         dan = Remembered(group_id="g", user_id="dan", mute_until_ms=70)
         await done(store, write_set(puts={RememberedKey("g", "dan"): dan}))
-        assert await store.muted("g", 49) == [("bob", 50), ("cat", 60), ("dan", 70)]
-        assert await store.muted("g", 50) == [("cat", 60), ("dan", 70)]
-        assert await store.muted("h", 0) == []
+        assert await store.muted("g", 49, 0, 9) == [("bob", 50), ("cat", 60), ("dan", 70)]
+        assert await store.muted("g", 50, 0, 9) == [("cat", 60), ("dan", 70)]
+        assert await store.muted("h", 0, 0, 9) == []
+        assert await store.muted("g", 49, 0, 2) == [("bob", 50), ("cat", 60)]
+        assert await store.muted("g", 49, 1, 1) == [("cat", 60)]
+        assert await store.muted("g", 49, 2, 9) == [("dan", 70)]
+        assert await store.muted("g", 49, 3, 9) == []
         eve = Remembered(group_id="g", user_id="eve", banned_until_ms=80)
         await done(store, write_set(puts={RememberedKey("g", "eve"): eve}))
-        assert await store.banned("g", 79) == [("eve", 80)]
-        assert await store.banned("g", 80) == await store.banned("h", 0) == []
-        assert await store.muted("g", 50) == [("cat", 60), ("dan", 70)]
+        assert await store.banned("g", 79, 0, 9) == [("eve", 80)]
+        assert await store.banned("g", 80, 0, 9) == await store.banned("h", 0, 0, 9) == []
+        assert await store.muted("g", 50, 0, 9) == [("cat", 60), ("dan", 70)]
+        fay = Remembered(group_id="g", user_id="fay", banned_until_ms=90)
+        await done(store, write_set(puts={RememberedKey("g", "fay"): fay}))
+        assert await store.banned("g", 0, 0, 1) == [("eve", 80)]
+        assert await store.banned("g", 0, 1, 1) == [("fay", 90)]
+        assert await store.banned("g", 0, 2, 1) == []
         await done(store, disband("g"))
-        assert await store.muted("g", 0) == await store.banned("g", 0) == []
+        assert await store.muted("g", 0, 0, 9) == await store.banned("g", 0, 0, 9) == []

@@ -90,8 +90,8 @@ class ListContract:
             ),
         )
 
-        async def page(after: str, limit: int, *roles: Role) -> list[str]:
-            states = await store.members("g", after, limit, roles)
+        async def page(after: str, limit: int, *roles: Role, offset: int = 0) -> list[str]:
+            states = await store.members("g", after, limit, roles, offset)
             return [state.member.user_id for state in states]
 
         assert await page("", 3, *Role) == ["ann", "bob", "cat"]
@@ -101,6 +101,11 @@ class ListContract:
         assert await page("", 9, Role.OWNER) == ["dan"]
         assert await page("bob", 9, Role.OWNER, Role.ADMIN) == ["dan"]
         assert await page("", 9) == []
+        assert await page("", 2, *Role, offset=1) == ["bob", "cat"]
+        assert await page("ann", 9, *Role, offset=1) == ["cat", "dan"]
+        assert await page("", 9, *Role, offset=4) == []
+        assert await page("", 9, Role.MEMBER, offset=1) == ["cat"]
+        assert await page("", 9, Role.OWNER, Role.ADMIN, offset=1) == ["dan"]
         assert await store.members("nowhere", "", 9, list(Role)) == []
 
     async def test_speaking_moves_the_marks(self, store: Store) -> None:
