@@ -49,7 +49,8 @@ class Operator(Protocol):
         """What it thinks; within the time that it has.
 
         Raises:
-            Refused: CALLBACK_FAILED: it did not say, and nothing goes without its word.
+            Refused: CALLBACK_FAILED: it did not say, and nothing goes without its word;
+                CALLBACK_REFUSED: it has made something of it that cannot be done.
         """
 
 

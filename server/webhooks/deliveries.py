@@ -24,7 +24,7 @@ from server.webhooks.backlog import Backlog, Stream
 from server.webhooks.bodies import call_of
 from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import NoAnswer, Receiver
-from server.webhooks.seldom import Seldom
+from server.webhooks.seldom import Seldom, SeldomFor
 from server.webhooks.settling import Settling
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Deliveries:
         self._breaker = Breaker(clock, "telling the webhook")
         self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None, clock, self._is_lost)
         self._backlog = Backlog()
-        self._given_up, self._overflowed = Seldom(clock), Seldom(clock)
+        self._given_up, self._overflowed = SeldomFor(clock), Seldom(clock)
         self._ready: deque[Stream] = deque()
         self._later: list[tuple[float, int, Stream]] = []
         self._couriers: set[asyncio.Task[None]] = set()
@@ -287,9 +287,8 @@ class Deliveries:
         self.failed += 1
         if is_permanent or self._is_hopeless(stream, outgoing, attempt):
             self.buried += 1
-            if count := self._given_up.add():
-                name = outgoing.item.name
-                log.warning("%d given up to tell the webhook; %s: %s", count, name, failure)
+            if said := self._given_up.add(f"{outgoing.item.name}: {failure}"):
+                log.warning("given up to tell the webhook: %s", said)
             dead = Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure)
             self._finish(stream, dead)
             return 0

@@ -2,12 +2,18 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import field
 
-from protocol.callbacks import NAME_OF, BeforeSendMsg, CallbackRequest, encode_request
+from protocol.callbacks import (
+    NAME_OF,
+    BeforeInviteJoinGroup,
+    BeforeSendMsg,
+    CallbackRequest,
+    encode_request,
+)
 from protocol.dialect import body_of, platform_word
 from protocol.errors import ErrorCode, Refused
 from server.domain.model import Origin
@@ -16,12 +22,12 @@ from server.service.ports import Clock
 from server.service.tally import Tally
 from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import Answer, Call, NoAnswer, Receiver
-from server.webhooks.seldom import Seldom
+from server.webhooks.seldom import SeldomFor
 
 log = logging.getLogger(__name__)
 
 _INFO_CHARACTERS: Final = 300
-
+_NONSENSE: Final = "the operator's own service has changed this into something that cannot be done"
 
 OUTCOMES: Final = (
     "allowed",
@@ -42,15 +48,15 @@ DURATIONS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 class _Body(msgspec.Struct, frozen=True):
     """What an answer may say; other fields are not looked at.
 
-    Null is as good as nothing: it is how many languages write a field that was not set.
+    The first two are the word, the others are looked at where they mean something.
     """
 
     status: str = field(name="ActionStatus")
-    code: Annotated[int, Meta(ge=0, le=2**31)] = field(name="ErrorCode")
-    info: str | None = field(name="ErrorInfo", default=None)
+    code: int = field(name="ErrorCode")
+    info: Any = field(name="ErrorInfo", default=None)
     msg_body: Any = field(name="MsgBody", default=None)
-    custom_data: str | None = field(name="CloudCustomData", default=None)
-    refused: list[str] | None = field(name="RefusedMembers_Account", default=None)
+    custom_data: Any = field(name="CloudCustomData", default=None)
+    refused: Any = field(name="RefusedMembers_Account", default=None)
 
 
 class Questions:
@@ -75,7 +81,8 @@ class Questions:
     ) -> None:
         self._receiver = receiver
         self._clock = clock
-        self._unusable = Seldom(clock)
+        self._unusable = SeldomFor(clock)
+        self._odd = SeldomFor(clock)
         self._breaker = Breaker(clock, "asking the webhook")
         self._timeout_s = limits["WEBHOOK_BEFORE_MS"] / 1000
         self._blocks_on_failure = blocks_on_failure
@@ -112,22 +119,29 @@ class Questions:
         # not keep it from being asked about everybody.
         self._breaker.succeeded()
         try:
-            body = _understood(answer, request)
+            body = _understood(answer)
         except NoAnswer as error:
             return self._failed(call, error)
         self.on_word()
+        if odd := _oddity(body, request):
+            self._say_odd(call, odd)
         try:
-            opinion = _opinion(body)
-        except Refused:
+            opinion = _opinion(body, request)
+        except msgspec.ValidationError as error:
+            self._say_odd(call, f"a change that is none: {error}")
             self.outcomes["failed"] += 1
-            raise
+            raise Refused(ErrorCode.CALLBACK_REFUSED, _NONSENSE) from error
         self.outcomes[_outcome(opinion)] += 1
         return opinion
 
     def _failed(self, call: Call, error: NoAnswer) -> Opinion:
-        if count := self._unusable.add():
-            log.warning("%d times no usable answer of the webhook; %s: %s", count, call.name, error)
+        if said := self._unusable.add(f"{call.name}: {error}"):
+            log.warning("no usable answers of the webhook: %s", said)
         return self._without_answer("failed")
+
+    def _say_odd(self, call: Call, odd: str) -> None:
+        if said := self._odd.add(f"{call.name}: {odd[:_INFO_CHARACTERS]}"):
+            log.warning("answers of the webhook that were taken for a refusal: %s", said)
 
     def _without_answer(self, outcome: str) -> Opinion:
         self.outcomes[outcome] += 1
@@ -146,7 +160,7 @@ def _outcome(opinion: Opinion) -> str:
     return "some refused" if opinion.refused_user_ids else "allowed"
 
 
-def _understood(answer: Answer, request: CallbackRequest) -> _Body:
+def _understood(answer: Answer) -> _Body:
     """What the answer says.
 
     Raises:
@@ -158,13 +172,16 @@ def _understood(answer: Answer, request: CallbackRequest) -> _Body:
         body = msgspec.json.decode(answer.body, type=_Body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise NoAnswer(f"not the JSON that was expected: {error}"[:200]) from error
-    may_drop = isinstance(request, BeforeSendMsg)
-    is_known = body.code in (0, REFUSE) or (body.code == DROP and may_drop)
-    if not is_known and not _is_veto(body.code):
-        raise NoAnswer(f"ErrorCode {body.code} means nothing here")
     if body.code == 0 and body.status != "OK":
         raise NoAnswer(f"ActionStatus {body.status[:16]!r} with ErrorCode 0")
     return body
+
+
+def _oddity(body: _Body, request: CallbackRequest) -> str:
+    """What is not as documented in a refusal, "" for nothing."""
+    is_drop = body.code == DROP and isinstance(request, BeforeSendMsg)
+    is_known = body.code in (0, REFUSE) or is_drop or _is_veto(body.code)
+    return "" if is_known else f"ErrorCode {body.code} means nothing here"
 
 
 def _is_veto(code: int) -> bool:
@@ -174,22 +191,25 @@ def _is_veto(code: int) -> bool:
         return False
 
 
-def _opinion(body: _Body) -> Opinion:
+def _opinion(body: _Body, request: CallbackRequest) -> Opinion:
     """What is to be done.
 
+    Null and what is empty are as good as nothing: that is how many languages write a field that
+    was not set, and the original's page does not say that something is erased by it.
+
     Raises:
-        Refused: CALLBACK_FAILED: the message was rewritten into none; to send it as it was is not
-            what the operator wants.
+        msgspec.ValidationError: it was changed into something that cannot be: to do it as it was
+            is not what the operator wants.
     """
-    try:
-        msg_body = None if body.msg_body is None else body_of(body.msg_body)
-    except msgspec.ValidationError as error:
-        log.warning("the webhook has rewritten a message into none: %s", error)
-        raise Refused(ErrorCode.CALLBACK_FAILED) from error
-    return Opinion(
-        code=body.code,
-        info=(body.info or "")[:_INFO_CHARACTERS],
-        body=msg_body,
-        custom_data=body.custom_data,
-        refused_user_ids=body.refused or (),
-    )
+    if body.code:
+        is_meant = not _oddity(body, request)
+        info = body.info if isinstance(body.info, str) else ""
+        return Opinion(code=body.code if is_meant else REFUSE, info=info[:_INFO_CHARACTERS])
+    if isinstance(request, BeforeSendMsg):
+        return Opinion(
+            body=None if body.msg_body in (None, []) else body_of(body.msg_body),
+            custom_data=msgspec.convert(body.custom_data, str | None) or None,
+        )
+    if isinstance(request, BeforeInviteJoinGroup):
+        return Opinion(refused_user_ids=msgspec.convert(body.refused, list[str] | None) or ())
+    return Opinion()

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.errors import ErrorCode, Refused
+from protocol.errors import ERRORS, ErrorCode, Refused
 from server.service.ports import RequestKey, Store
 from server.storage.memory import MemoryStore
 from server.webhooks.receiver import Answer
@@ -146,13 +146,18 @@ class TestAnswers:
         await world.deliver()
         assert len(receiver.told("AfterSendMsg")) == 1
 
+    @pytest.mark.parametrize(
+        "nothing",
+        [
+            dict.fromkeys(("MsgBody", "CloudCustomData", "RefusedMembers_Account")),
+            {"MsgBody": [], "CloudCustomData": "", "RefusedMembers_Account": []},
+        ],
+        ids=["null", "empty"],
+    )
     async def test_null_is_as_good_as_nothing(
-        self, world: World, receiver: ScriptedReceiver
+        self, world: World, receiver: ScriptedReceiver, nothing: dict[str, Any]
     ) -> None:
         alice = await group_of(world, receiver)
-        nothing: dict[str, Any] = dict.fromkeys(
-            ("MsgBody", "CloudCustomData", "RefusedMembers_Account")
-        )
         receiver.by_name = {
             SEND: Answer(
                 200,
@@ -209,9 +214,10 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("rewritten", "code"),
         [
-            ([{"MsgType": "TIMTextElem", "MsgContent": {}}], ErrorCode.CALLBACK_FAILED),
-            ("text", ErrorCode.CALLBACK_FAILED),
-            ([], ErrorCode.BAD_REQUEST),
+            ([{"MsgType": "TIMTextElem", "MsgContent": {}}], ErrorCode.CALLBACK_REFUSED),
+            ([{"MsgType": "Nope"}], ErrorCode.CALLBACK_REFUSED),
+            ("text", ErrorCode.CALLBACK_REFUSED),
+            ({}, ErrorCode.CALLBACK_REFUSED),
             (
                 [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "x" * 20_000}}],
                 ErrorCode.MESSAGE_TOO_LARGE,
@@ -225,6 +231,72 @@ class TestAnswers:
         receiver.by_name = {SEND: says(0, MsgBody=rewritten)}
         refusal = await alice.refusal("send_message", group_id="g", body=body("rude"))
         assert refusal.code is code
+        assert not ERRORS[refusal.code].retryable, "it would be asked again and again"
+        assert not alice.texts("g")
+        if code is ErrorCode.CALLBACK_REFUSED:
+            assert "has changed this into something" in refusal.message
+
+    @pytest.mark.parametrize(
+        ("name", "method", "changes"),
+        [
+            (SEND, "send_message", {"CloudCustomData": {"a": 1}}),
+            (INVITE, "invite_members", {"RefusedMembers_Account": "carol"}),
+            (INVITE, "invite_members", {"RefusedMembers_Account": [1]}),
+        ],
+    )
+    async def test_a_change_that_is_none_refuses_all_of_it(
+        self,
+        world: World,
+        receiver: ScriptedReceiver,
+        name: str,
+        method: str,
+        changes: dict[str, object],
+    ) -> None:
+        alice = await world.online("alice")
+        await alice.call("create_group", type="Work", name="-", group_id="g")
+        params: dict[str, dict[str, Any]] = {
+            "send_message": {"group_id": "g", "body": body("x")},
+            "invite_members": {"group_id": "g", "user_ids": ["bob", "carol"]},
+        }
+        receiver.by_name = {name: says(0, **changes)}
+        position = (await world.store.heads(0)).position
+        refusal = await alice.refusal(method, **params[method])
+        assert refusal.code is ErrorCode.CALLBACK_REFUSED
+        assert (await world.store.heads(0)).position == position
+
+    async def test_what_is_not_about_the_question_does_not_matter(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        """A veto counts whatever else is said, and a word on who joins rewrites no message."""
+        alice = await group_of(world, receiver)
+        nonsense: dict[str, object] = {"MsgBody": "-", "RefusedMembers_Account": 1}
+        receiver.by_name = {
+            SEND: says(1, CloudCustomData=[], **nonsense),
+            JOIN: says(0, **nonsense),
+        }
+        refusal = await alice.refusal("send_message", group_id="g", body=body("x"))
+        assert refusal.code is ErrorCode.CALLBACK_REFUSED
+        receiver.by_name[SEND] = Answer(200, b'{"ActionStatus":"FAIL","ErrorCode":1,"ErrorInfo":7}')
+        refusal = await alice.refusal("send_message", group_id="g", body=body("x"))
+        assert refusal.code is ErrorCode.CALLBACK_REFUSED
+        bob = await world.online("bob")
+        assert (await bob.call("join_group", group_id="g"))["status"] == "pending"
+
+    @pytest.mark.parametrize("code", [-1, 3, 5, 10_002, 10_099, 10_201, 120_001, 2**31 + 1])
+    async def test_any_other_number_refuses(
+        self, world: World, receiver: ScriptedReceiver, code: int
+    ) -> None:
+        """Found by a reviewer: what was refused with such a number was let through."""
+        alice = await group_of(world, receiver)
+        bob = await world.online("bob")
+        receiver.by_name = {SEND: says(code, "no"), JOIN: says(code), CREATE: says(code)}
+        refusal = await alice.refusal("send_message", group_id="g", body=body("x"))
+        assert (refusal.number, refusal.message) == (10016, "no")
+        for method, params in (
+            ("join_group", {"group_id": "g"}),
+            ("create_group", {"type": "Work", "name": "-"}),
+        ):
+            assert (await bob.refusal(method, **params)).number == 10016
         assert not alice.texts("g")
 
     async def test_some_of_those_to_be_brought_in_are_refused(
@@ -257,8 +329,7 @@ USELESS = {
     "a list": Answer(200, b"[]"),
     "no code": Answer(200, b'{"ActionStatus":"OK"}'),
     "a text as code": Answer(200, b'{"ActionStatus":"OK","ErrorCode":"0"}'),
-    "no such code": says(10201),
-    "below the range": says(10099),
+    "no number": Answer(200, b'{"ActionStatus":"FAIL","ErrorCode":1e30}'),
     "failed without a code": Answer(200, b'{"ActionStatus":"FAIL","ErrorCode":0}'),
     "deep": Answer(200, b'{"MsgBody":' + b"[" * 30_000 + b"]" * 30_000 + b"}"),
 }
@@ -282,10 +353,11 @@ class TestNoUsableAnswer:
     async def test_code_2_means_something_for_messages_only(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
+        """For others it is a number like any other: it refuses."""
         await group_of(world, receiver)
         bob = await world.online("bob")
         receiver.by_name = {JOIN: says(2)}
-        assert (await bob.call("join_group", group_id="g"))["status"] == "pending"
+        assert (await bob.refusal("join_group", group_id="g")).code is ErrorCode.CALLBACK_REFUSED
 
     async def test_one_that_answers_nonsense_is_asked_about_the_next_one_all_the_same(
         self, receiver: ScriptedReceiver
