@@ -250,7 +250,7 @@ class TestAnswers:
         receiver: ScriptedReceiver,
         name: str,
         method: str,
-        changes: dict[str, object],
+        changes: dict[str, Any],
     ) -> None:
         alice = await world.online("alice")
         await alice.call("create_group", type="Work", name="-", group_id="g")
@@ -269,7 +269,7 @@ class TestAnswers:
     ) -> None:
         """A veto counts whatever else is said, and a word on who joins rewrites no message."""
         alice = await group_of(world, receiver)
-        nonsense: dict[str, object] = {"MsgBody": "-", "RefusedMembers_Account": 1}
+        nonsense: dict[str, Any] = {"MsgBody": "-", "RefusedMembers_Account": 1}
         receiver.by_name = {
             SEND: says(1, CloudCustomData=[], **nonsense),
             JOIN: says(0, **nonsense),
