@@ -156,32 +156,49 @@ def goals(report: Report) -> str:
     return table(rows, right=(2,)) if len(rows) > 1 else ""
 
 
-def markdown(report: Report) -> str:
-    """The report as a page's table: goals first, then every side's figure."""
+def markdown(report: Report, *, all_figures: bool = False) -> str:
+    """The report as a page's table: of each work what has a goal and what stands first.
+
+    Args:
+        all_figures: whether to show every figure instead.
+    """
     lines = [f"{report.machine}; {report.made}", ""]
     lines += ["| work | figure | Muster | others, and how many times ours | goal | |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
     for work, result in report.works.items():
         for name in dict.fromkeys(figure.name for figure in result.figures):
-            lines.append(_markdown_row(work, [f for f in result.figures if f.name == name]))
+            named = [figure for figure in result.figures if figure.name == name]
+            is_judged = any(figure.goal is not None for figure in named)
+            if all_figures or is_judged or name == result.figures[0].name:
+                lines += [_markdown_row(work, group) for group in _by_own_side(named)]
     return "\n".join(lines)
 
 
+def _by_own_side(figures: Sequence[Figure]) -> Iterator[Sequence[Figure]]:
+    """Each figure of ours with the others beside the first one of them."""
+    mine = [figure for figure in figures if figure.side == "" or figure.side.startswith(OURS)]
+    others = [figure for figure in figures if figure not in mine]
+    if not mine:
+        yield others
+    for place, figure in enumerate(mine):
+        yield [figure, *others] if place == 0 else [figure]
+
+
 def _markdown_row(work: str, figures: Sequence[Figure]) -> str:
-    mine = next((figure for figure in figures if figure.side in ("", OURS)), None)
-    others = "; ".join(
+    first, *others = figures
+    is_mine = first.side == "" or first.side.startswith(OURS)
+    beside = others if is_mine else figures
+    shown_others = "; ".join(
         f"{figure.side} {number(figure.median)}"
-        + (f" ({figure.median / mine.median:.2f})" if mine is not None and mine.median else "")
-        for figure in figures
-        if figure is not mine
+        + (f" ({figure.median / first.median:.2f})" if is_mine and first.median else "")
+        for figure in beside
     )
-    first = figures[0]
-    value = ""
-    if mine is not None:
-        spread = f"{number(min(mine.values))} to {number(max(mine.values))}"
-        value = f"{number(mine.median)} {mine.unit} ({spread})"
-    judged = mine or first
-    cells = [work, first.name, value, others, judged.goal_text(), judged.verdict()]
+    spread = f"{number(min(first.values))} to {number(max(first.values))}"
+    unit = f" {first.unit}" if first.unit else ""
+    value = f"{number(first.median)}{unit} ({spread})" if is_mine else ""
+    whose = first.side.removeprefix(OURS).strip(", ") if is_mine else ""
+    name = f"{first.name}, {whose}" if whose else first.name
+    cells = [work, name, value, shown_others, first.goal_text(), first.verdict()]
     return f"| {' | '.join(cells)} |"
 
 

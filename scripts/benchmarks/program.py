@@ -137,9 +137,10 @@ def _table(arguments: Sequence[str]) -> int:
         prog="scripts/bench table", description="Show a result as a Markdown table."
     )
     parser.add_argument("file", type=Path, metavar="FILE.json")
+    parser.add_argument("--all", action="store_true", help="every figure")
     options = parser.parse_args(arguments)
     report = msgspec.json.decode(options.file.read_bytes(), type=Report)
-    sys.stdout.write(markdown(report) + "\n")
+    sys.stdout.write(markdown(report, all_figures=options.all) + "\n")
     return 0
 
 
