@@ -109,15 +109,16 @@ class BatchView:
     ) -> tuple[Slice, Mapping[RowKey, int]]:
         """What a decision with these needs looks at, and at which versions."""
         seen: dict[RowKey, int] = {}
-        state = self._slice(needs, seen)
-        day = groups_of_day_counter(now_ms)
+        state = self._slice(needs, seen, fresh_token)
+        if not (needs.groups_today or needs.application_ids):
+            return state, seen  # copying a slice costs as much as making one
         cases = {name: self._case(name, needs, seen) for name in needs.application_ids}
+        day = groups_of_day_counter(now_ms)
         return (
             msgspec.structs.replace(
                 state,
                 groups_today=self._counters.get(day, 0) if needs.groups_today else 0,
                 cases={name: case for name, case in cases.items() if case is not None},
-                fresh_token=fresh_token,
             ),
             seen,
         )
@@ -128,7 +129,9 @@ class BatchView:
         Such a change shows only when the batch is told; and if the request was a repeat, it does
         not happen at all.
         """
-        return any((needs.group_id, user_id) in self._taking_part for user_id in needs.member_ids)
+        return bool(self._taking_part) and any(
+            (needs.group_id, user_id) in self._taking_part for user_id in needs.member_ids
+        )
 
     def add(
         self,
@@ -172,10 +175,11 @@ class BatchView:
         for name, delta in decision.counts.items():
             self._counters[name] = self._counters.get(name, 0) + delta
 
-    def _slice(self, needs: Needs, seen: dict[RowKey, int]) -> Slice:
+    def _slice(self, needs: Needs, seen: dict[RowKey, int], fresh_token: str = "") -> Slice:
         if needs.group_id is None:
             return Slice(
                 group=None,
+                fresh_token=fresh_token,
                 seen=self._seen_mark(needs, seen),
                 group_counts=self._counted(needs),
                 known_users=self._known_users(needs, seen),
@@ -213,6 +217,7 @@ class BatchView:
             connected=self._connected(group, users),
             known_users=self._known_users(needs, seen),
             group_counts=self._counted(needs),
+            fresh_token=fresh_token,
         )
 
     def _case(self, name: str, needs: Needs, seen: dict[RowKey, int]) -> Case | None:
