@@ -81,7 +81,7 @@ class MessageImport(Body, frozen=True, kw_only=True):
 class ImportGroupMsg(TopicRequest, frozen=True, kw_only=True):
     """Take over messages, the oldest first and later than the group's last; all or none."""
 
-    msg_list: Annotated[list[MessageImport], Meta(min_length=1, max_length=20)]
+    msg_list: Annotated[list[MessageImport], Meta(min_length=1, max_length=7)]
     recent_contact_flag: Flag = 0
 
 

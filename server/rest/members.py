@@ -81,7 +81,7 @@ async def add_group_member(call: Call, request: AddGroupMember) -> AddResults:
 class DeleteGroupMember(GroupRequest, frozen=True, kw_only=True):
     """Remove members; with Silence nobody is told but they and the operator."""
 
-    member_to_del__account: Annotated[list[Account], Meta(min_length=1, max_length=500)]
+    member_to_del__account: Annotated[list[Account], Meta(min_length=1, max_length=100)]
     reason: str = ""
     silence: Flag = 0
 

@@ -7,7 +7,16 @@ from msgspec import Meta
 from server.domain.jobs import MuteMembers
 from server.rest.codes import CallCode, CallRefused
 from server.rest.registry import Call
-from server.rest.shapes import Account, Answer, Body, GroupId, TopicRequest, Uint32, first_given
+from server.rest.shapes import (
+    Account,
+    Answer,
+    Body,
+    GroupId,
+    TopicRequest,
+    Uint32,
+    first_given,
+    until_seconds,
+)
 
 
 class ForbidSendMsg(TopicRequest, frozen=True, kw_only=True):
@@ -91,7 +100,7 @@ async def _muted(call: Call, group_id: str) -> list[tuple[str, int]]:
     muted = await call.operator.lists.muted(group_id, now_ms, most + 1)
     if len(muted) > most:
         raise CallRefused.of(CallCode.ANSWER_TOO_LARGE)
-    return [(user_id, -(-until_ms // 1000)) for user_id, until_ms in muted]
+    return [(user_id, until_seconds(until_ms, now_ms)) for user_id, until_ms in muted]
 
 
 _MUTE_BYTES = len('{"Member_Account":"a","MutedUntil":1234567890},')

@@ -19,6 +19,7 @@ from server.rest.shapes import (
     Request,
     Uint32,
     seconds,
+    until_seconds,
 )
 
 _DESCRIPTION_BYTES: Final = 1_000
@@ -94,7 +95,7 @@ async def get_group_ban_member(call: Call, request: GetBanned) -> BannedAccounts
     )
     return BannedAccounts(
         banned_account_list=[
-            BannedAccount(member__account=user_id, banned_until=-(-until_ms // 1000))
+            BannedAccount(member__account=user_id, banned_until=until_seconds(until_ms, now_ms))
             for user_id, until_ms in banned[: request.limit]
         ],
         next_offset=request.offset + request.limit if len(banned) > request.limit else 0,

@@ -86,8 +86,11 @@ def seconds(time_ms: int) -> int:
 
 
 def until_seconds(time_ms: int, now_ms: int) -> int:
-    """The end of a mute in Unix seconds, rounded up; 0 when it is over."""
-    return -(-time_ms // 1000) if time_ms > now_ms else 0
+    """The end of a mute or ban in Unix seconds, rounded up; 0 when it is over.
+
+    What goes on for good ends with the original's 32 bits.
+    """
+    return min(-(-time_ms // 1000), UINT32_MAX) if time_ms > now_ms else 0
 
 
 def switched(on: bool) -> Switch:

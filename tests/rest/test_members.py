@@ -405,3 +405,31 @@ async def test_more_mutes_than_an_answer_can_hold(tmp_path: Path) -> None:
             await office.ok("forbid_send_msg", mute)
             for name in ("get_group_muted_account", "get_group_shutted_uin"):
                 assert (await office.call(name, {"GroupId": "g"}))["ErrorCode"] == code
+
+
+async def test_what_goes_on_for_good_ends_with_the_originals_32_bits(crew: Office) -> None:
+    for_good = 2**32 - 1
+    await crew.ok("forbid_send_msg", {**OF_G, "Members_Account": ["bob"], "MuteTime": for_good})
+    (row,) = (await crew.ok("get_group_muted_account", OF_G))["MutedAccountList"]
+    assert row["MutedUntil"] == for_good
+    (row,) = (await crew.ok("get_group_shutted_uin", OF_G))["ShuttedUinList"]
+    assert row["ShuttedUntil"] == for_good
+    shown = await members(crew, MemberRoleFilter=["Admin"], MemberInfoFilter=["MuteUntil"])
+    assert shown[0]["MuteUntil"] == for_good
+    await crew.ok("create_group", {"Type": "AVChatRoom", "Name": "x", **ROOM})
+    await crew.ok("ban_group_member", {**ROOM, "Members_Account": ["bob"], "Duration": for_good})
+    (row,) = (await crew.ok("get_group_ban_member", ROOM))["BannedAccountList"]
+    assert row["BannedUntil"] == for_good
+
+
+async def test_how_many_are_removed_and_imported_at_once(crew: Office) -> None:
+    remove = {**OF_G, "MemberToDel_Account": [f"u{n}" for n in range(101)]}
+    assert await crew.code("delete_group_member", remove) == 10005
+    await crew.ok("delete_group_member", {**OF_G, "MemberToDel_Account": ["x"] * 100})
+    said = {
+        "From_Account": "bob",
+        "SendTime": NOON_S,
+        "MsgBody": [{"MsgType": "TIMTextElem", "MsgContent": {"Text": "x"}}],
+    }
+    assert await crew.code("import_group_msg", {**OF_G, "MsgList": [said] * 8}) == 10005
+    await crew.ok("import_group_msg", {**OF_G, "MsgList": [said] * 7})
