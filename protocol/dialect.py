@@ -4,6 +4,7 @@ Its admin REST API and its callbacks use them (``facts/hosted-api.md`` sections 
 directions are one table.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -141,10 +142,17 @@ def body_of(value: object) -> list[Element]:
     """The body that a ``MsgBody`` means; fields that we do not know are left out.
 
     Raises:
-        msgspec.ValidationError: it is none, or has an element that we do not have.
+        msgspec.ValidationError: it is none, or has an element that we do not have; the place and
+            the field are named in the original's words.
     """
     given = msgspec.convert(value, list[_Given])
-    return msgspec.convert([_read(one) for one in given], list[Element])
+    body = []
+    for place, one in enumerate(given):
+        try:
+            body.append(msgspec.convert(_read(one), Element))
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(_told(str(error), one.type_name, place)) from error
+    return body
 
 
 def _written(element: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +167,19 @@ def _written(element: Mapping[str, Any]) -> dict[str, Any]:
     if words.tag == "relay":
         content["MsgNum"] = len(content["MsgList"])
     return {"MsgType": name, "MsgContent": {**content, **words.fixed}}
+
+
+def _told(text: str, type_name: str, place: int) -> str:
+    """What is wrong with our element of the type, told of the original's at ``place``."""
+    words = _ELEMENTS.get(type_name)
+    names = dict(words.fields) if words is not None else {}
+    for ours in tuple(names):
+        names.update(_PARTS.get(ours, {}))
+    what, _, path = text.rpartition(" - at `$")
+    what = re.sub(r"(?<=field `)\w+", lambda found: names.get(found[0], found[0]), what)
+    path = path.replace(".content", ".MsgContent", 1)
+    path = re.sub(r"(?<=\.)\w+", lambda found: names.get(found[0], found[0]), path)
+    return f"{what} - at `$[{place}]{path}"
 
 
 def _read(given: _Given) -> dict[str, Any]:

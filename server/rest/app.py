@@ -19,7 +19,8 @@ from server.rest.commands import COMMANDS, TABLE
 from server.rest.entrance import Entrance
 from server.rest.openapi import document
 from server.rest.registry import Absent, Call, Command, Row
-from server.rest.shapes import Answer, TopicRequest
+from server.rest.shapes import Answer, TopicRequest, without_nulls
+from server.rest.words import told
 from server.service.operator import Operator
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class RestApi:
 
     async def _answer(self, command: Command, origin: Origin, body: object) -> Answer:
         try:
-            asked: Any = msgspec.convert(body, command.request)
+            asked: Any = msgspec.convert(without_nulls(body), command.request)
             if isinstance(asked, TopicRequest) and asked.topic_id:
                 # Done to the whole group it would not be what was asked for.
                 raise CallRefused.of(CallCode.NOT_OFFERED, "TopicId: this server has no topics")
@@ -134,7 +135,9 @@ class RestApi:
         except msgspec.ValidationError as error:
             raise CallRefused.by_shape(error) from error
         except Refused as refused:
-            raise CallRefused.by_rules(refused) from refused
+            field = str(refused.detail.get("field", ""))
+            message = told(refused.message, field, command.request.__struct_encode_fields__)
+            raise CallRefused(refused.number, message) from refused
 
 
 def check_place(service: str, name: str, method: str) -> None:

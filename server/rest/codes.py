@@ -10,8 +10,6 @@ from typing import Final
 
 import msgspec
 
-from protocol.errors import Refused
-
 
 class CallCode(enum.IntEnum):
     """Why a call was refused before, or beside, the rules."""
@@ -75,11 +73,6 @@ class CallRefused(Exception):
     def of(cls, code: CallCode, info: str | None = None) -> "CallRefused":
         """Of a row of CALL_CODES; its sentence when ``info`` is None."""
         return cls(int(code), info or CALL_CODES[code])
-
-    @classmethod
-    def by_rules(cls, refused: Refused) -> "CallRefused":
-        """What the rules said, with the same number."""
-        return cls(refused.number, refused.message)
 
     @classmethod
     def by_shape(cls, error: msgspec.ValidationError) -> "CallRefused":

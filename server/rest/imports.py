@@ -107,9 +107,9 @@ async def import_group_msg(call: Call, request: ImportGroupMsg) -> ImportResults
             ImportedMessage(
                 from_id=message.from__account,
                 time_ms=message.send_time * 1000,
-                body=body_of_elements(message.msg_body),
+                body=body_of_elements(message.msg_body, f"$.MsgList[{place}].MsgBody"),
             )
-            for message in request.msg_list
+            for place, message in enumerate(request.msg_list)
         ],
     )
     result = await call.operator.change(command, _quiet(call))

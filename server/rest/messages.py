@@ -113,8 +113,8 @@ def _origin(call: Call, request: SendGroupMsg) -> Origin:
     )
 
 
-def body_of_elements(elements: list[MessageElement]) -> list[Element]:
-    """The body that a MsgBody means.
+def body_of_elements(elements: list[MessageElement], place: str = "$.MsgBody") -> list[Element]:
+    """The body that the MsgBody at ``place`` means.
 
     Raises:
         CallRefused: INVALID_PARAMETERS with the place.
@@ -125,7 +125,7 @@ def body_of_elements(elements: list[MessageElement]) -> list[Element]:
     try:
         return body_of(given)
     except msgspec.ValidationError as error:
-        text = str(error).replace("`$", "`$.MsgBody")
+        text = str(error).replace("`$", f"`{place}")
         raise CallRefused.of(CallCode.INVALID_PARAMETERS, text[:300]) from error
 
 

@@ -61,6 +61,22 @@ class KeyValue(Body, frozen=True, kw_only=True):
 AppData = list[KeyValue]
 
 
+def without_nulls(value: object) -> object:
+    """``value`` without the fields that are null: they are as good as absent.
+
+    What a message holds is the sender's and stays as it is.
+    """
+    if isinstance(value, dict):
+        return {
+            key: item if key == "MsgContent" else without_nulls(item)
+            for key, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 def custom_of(data: list[KeyValue] | None) -> dict[str, str]:
     """Custom fields as our map; of the same key twice the last one holds."""
     return {field.key: field.value for field in data or ()}
@@ -141,4 +157,5 @@ __all__ = [
     "until_seconds",
     "wanted",
     "wire_name",
+    "without_nulls",
 ]
