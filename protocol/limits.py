@@ -148,8 +148,9 @@ LIMITS: Final[Mapping[str, LimitSpec]] = {
     ),
     "WEBHOOK_AFTER_MS": LimitSpec(5_000, "ms", "for its answer after a change", False, False),
     "WEBHOOK_ANSWER_BYTES": LimitSpec(64 * _KIB, "bytes", "of an answer", False, False),
-    "WEBHOOK_CONNECTIONS": LimitSpec(
-        16, "connections", "to it for what is told, and as many for what is asked", False, False
+    "WEBHOOK_CONNECTIONS": LimitSpec(16, "connections", "to it for what is told", False, False),
+    "WEBHOOK_BEFORE_CONNECTIONS": LimitSpec(
+        64, "connections", "to it for what is asked before a change", False, False
     ),
     "WEBHOOK_ATTEMPTS": LimitSpec(20, "attempts", "to tell one thing before it is dead"),
     "WEBHOOK_BACKOFF_MS": LimitSpec(

@@ -298,10 +298,10 @@ def _webhooks(settings: Settings, outbox: Outbox, clock: Clock) -> Webhooks | No
             secrets=settings.webhook_secret,
             # As for tokens: whoever checks the signature lives by the time of the world.
             now_s=lambda: int(time.time()),
-            connections=settings.limits["WEBHOOK_CONNECTIONS"],
+            connections=settings.limits[connections],
             answer_bytes=settings.limits["WEBHOOK_ANSWER_BYTES"],
         )
-        for _ in range(2)
+        for connections in ("WEBHOOK_BEFORE_CONNECTIONS", "WEBHOOK_CONNECTIONS")
     )
     return Webhooks(
         asked=asked,

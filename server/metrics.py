@@ -162,7 +162,8 @@ METRICS: Final[Mapping[str, Metric]] = {
     "muster_webhook_questions_total": Metric(
         "counter",
         "changes that the webhook was to be asked about, by what came of it: `failed` without a "
-        "usable answer, `not asked` while it fails again and again",
+        "usable answer, `crowded` without a free connection in time, `not asked` while it fails "
+        "again and again",
         _webhook(lambda webhooks: webhooks.questions.outcomes),
         ("outcome",),
     ),

@@ -21,7 +21,7 @@ from server.service.approval import DROP, REFUSE, Opinion
 from server.service.ports import Clock
 from server.service.tally import Tally
 from server.webhooks.breaker import Breaker
-from server.webhooks.receiver import Answer, Call, NoAnswer, Receiver
+from server.webhooks.receiver import Answer, Call, NoAnswer, NoConnection, Receiver
 from server.webhooks.seldom import SeldomFor
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,12 @@ OUTCOMES: Final = (
     "vetoed",
     "dropped",
     "failed",
+    "crowded",
     "not asked",
 )
 """How a question ends: ``some refused`` of those to be brought in; ``failed`` without a usable
-answer, and ``not asked`` while the service fails again and again."""
+answer, ``crowded`` without a free connection in time, and ``not asked`` while the service fails
+again and again."""
 
 DURATIONS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 
@@ -109,6 +111,9 @@ class Questions:
         )
         try:
             answer = await self._receiver.post(call, self._timeout_s)
+        except NoConnection as error:
+            self._breaker.gave_up()
+            return self._failed(call, error, "crowded")
         except NoAnswer as error:
             self._breaker.failed(str(error))
             return self._failed(call, error)
@@ -134,10 +139,10 @@ class Questions:
         self.outcomes[_outcome(opinion)] += 1
         return opinion
 
-    def _failed(self, call: Call, error: NoAnswer) -> Opinion:
+    def _failed(self, call: Call, error: NoAnswer, outcome: str = "failed") -> Opinion:
         if said := self._unusable.add(f"{call.name}: {error}"):
             log.warning("no usable answers of the webhook: %s", said)
-        return self._without_answer("failed")
+        return self._without_answer(outcome)
 
     def _say_odd(self, call: Call, odd: str) -> None:
         if said := self._odd.add(f"{call.name}: {odd[:_INFO_CHARACTERS]}"):

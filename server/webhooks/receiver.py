@@ -25,6 +25,13 @@ class NoAnswer(Exception):
     """The receiver could not be reached, or did not answer in time; the message says which."""
 
 
+class NoConnection(NoAnswer):
+    """All or some of the time went by before a connection was free: others are before this one.
+
+    That says nothing about the receiver.
+    """
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An HTTP status and the body, None when it was too long to be read."""
 
@@ -54,6 +61,7 @@ class Receiver(Protocol):
 
         Raises:
             NoAnswer: there was none within ``timeout_s``.
+            NoConnection: so it was, and it would have had less than that.
         """
 
     async def close(self) -> None:
@@ -118,6 +126,8 @@ class HttpReceiver:
                 raise NoAnswer(_ENDS) from None
             raise
         except TimeoutError as error:
+            if use.has_waited:
+                raise NoConnection(f"no connection was free for {timeout_s:g} s") from error
             raise NoAnswer(f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(_reason(error)) from error
@@ -149,6 +159,7 @@ class HttpReceiver:
         if self._session is None:
             traces = aiohttp.TraceConfig()
             traces.on_connection_reuseconn.append(_note_reuse)
+            traces.on_connection_queued_start.append(_note_wait)
             self._session = aiohttp.ClientSession(
                 connector=self._tcp() if self._connector is None else self._connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -214,6 +225,7 @@ class _Use:
     """How a request came to its connection."""
 
     is_reused = False
+    has_waited = False
 
 
 async def _note_reuse(
@@ -221,6 +233,13 @@ async def _note_reuse(
 ) -> None:
     use: _Use = context.trace_request_ctx
     use.is_reused = True
+
+
+async def _note_wait(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: object
+) -> None:
+    use: _Use = context.trace_request_ctx
+    use.has_waited = True
 
 
 class _Resolver(AbstractResolver):

@@ -9,7 +9,7 @@ import pytest
 from protocol.errors import ERRORS, ErrorCode, Refused
 from server.service.ports import RequestKey, Store
 from server.storage.memory import MemoryStore
-from server.webhooks.receiver import Answer
+from server.webhooks.receiver import Answer, NoConnection
 from tests.kit.devices import ADMIN, Device, Gone, World, body, rulebook_with, world_on
 from tests.kit.fakes import HookedStore, until
 from tests.kit.receivers import DOWN, OK, Reaction, ScriptedReceiver, says
@@ -374,6 +374,26 @@ class TestNoUsableAnswer:
             assert reply.error is not None
             assert reply.error.code == 10016
 
+    async def test_whoever_waits_for_a_connection_says_nothing_about_the_receiver(
+        self, world: World, receiver: ScriptedReceiver
+    ) -> None:
+        alice = await group_of(world, receiver)
+        assert world.questions is not None
+        receiver.by_name = {SEND: NoConnection("none was free")}
+        for number in range(20):
+            await alice.say("g", str(number))
+        assert len(receiver.told("BeforeSendMsg")) == 20
+        assert (world.questions.outcomes["crowded"], world.questions.outcomes["failed"]) == (20, 0)
+        receiver.by_name = {SEND: DOWN}
+        for number in range(6):
+            await alice.say("g", str(number))
+        world.clock.advance(1_000)
+        for reaction in (NoConnection("none was free"), OK):
+            receiver.by_name = {SEND: reaction}
+            asked = len(receiver.calls)
+            await alice.say("g", "now")
+            assert len(receiver.calls) == asked + 1, "it was no try, so the next one is"
+
     async def test_a_dead_receiver_is_not_asked_about_everything(
         self, world: World, receiver: ScriptedReceiver
     ) -> None:
@@ -451,6 +471,7 @@ class TestCounts:
             **dict.fromkeys(answers, 1),
             "failed": 7,
             "some refused": 0,
+            "crowded": 0,
             "not asked": 1,
         }
         assert sum(questions.durations.counts) == sum(questions.outcomes.values()) - 1

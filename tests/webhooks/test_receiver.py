@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from server.webhooks.receiver import Answer, Call, HttpReceiver, NoAnswer
+from server.webhooks.receiver import Answer, Call, HttpReceiver, NoAnswer, NoConnection
 from server.webhooks.signing import signature, token_sign
 from tests.kit.certificates import make_certificate
 from tests.kit.fakes import until
@@ -268,6 +268,18 @@ class TestNoAnswer:
                 with pytest.raises(NoAnswer, match="Disconnected"):
                     await receiver.post(CALL, 5)
             assert connections == 2, "once, and on a new one"
+
+    async def test_who_waits_for_a_connection_says_so(self) -> None:
+        """Found by a reviewer: a receiver that works was taken for one that fails, as the time
+        went by in which questions waited for each other."""
+        async with http_peer(None) as peer, receiver_at(peer.url) as receiver:
+            calls = [receiver.post(CALL, 0.05) for _ in range(4)]
+            late = [receiver.post(CALL, timeout_s) for timeout_s in (0.05, 0.5)]
+            failures = await asyncio.gather(*calls, *late, return_exceptions=True)
+            assert [type(one) for one in failures] == [NoAnswer] * 4 + [NoConnection] * 2
+            assert len(peer.requests) == 5, "one of them had one for the rest of its time"
+            peer.response = OK
+            assert (await receiver.post(CALL, 5)).status == 200
 
     async def test_nobody_listens(self) -> None:
         with closing(socket.socket()) as unused:
