@@ -113,6 +113,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _some_names(text: str) -> tuple[str, ...]:
+    """Like ``_names``, where it means something else when nothing is set."""
+    names = _names(text)
+    if text and not names:
+        raise ValueError("there is none between the commas")
+    return names
+
+
 def _log_format(text: str) -> str:
     if text not in ("text", "json"):
         raise ValueError("expected text or json")
@@ -135,7 +143,7 @@ def _http_url(text: str) -> str:
 
 
 def _callbacks(text: str) -> tuple[str, ...]:
-    names = _names(text)
+    names = _some_names(text)
     for name in names:
         if name not in OFFERED:
             raise ValueError(f"{name!r} is not offered; the README lists all callbacks")
@@ -187,7 +195,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         str, "the token of the original's Sign in the webhook's address", is_secret=True
     ),
     "webhook_secret": Setting(
-        _names, "keys that sign what the webhook is sent, comma separated", is_secret=True
+        _some_names, "keys that sign what the webhook is sent, comma separated", is_secret=True
     ),
     "webhook_on_failure": Setting(
         _failure_policy, "allow or block what the webhook was asked about and did not answer"

@@ -7,11 +7,12 @@ import pytest
 from protocol.callbacks import CALLBACKS, OFFERED, CallbackKind
 from server.config import SETTINGS, SettingsRefused, load_settings
 from server.storage.memory import MemoryStore
+from server.webhook_commands import send_sample
 from server.webhooks.replays import ask_for_replay, wishes
 from server.webhooks.webhooks import Webhooks
 from tests.kit.devices import rulebook_with
 from tests.kit.fakes import FakeClock
-from tests.kit.receivers import ScriptedReceiver
+from tests.kit.receivers import ScriptedReceiver, http_peer
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,9 @@ from tests.kit.receivers import ScriptedReceiver
         ("WEBHOOK_URL", "http://host/#part", "fragment"),
         ("WEBHOOK_CALLBACKS", "Group.CallbackAfterSendMsg,Group.CallbackNo", "Group.CallbackNo"),
         ("WEBHOOK_CALLBACKS", "Group.CallbackBeforeCreateTopic", "not offered"),
+        ("WEBHOOK_CALLBACKS", " , ", "there is none"),
+        ("WEBHOOK_SECRET", ",", "there is none"),
+        ("WEBHOOK_SECRET", " ", "there is none"),
         ("WEBHOOK_ON_FAILURE", "deny", "allow or block"),
         ("LIMIT_WEBHOOK_BEFORE_MS", "0", "cannot be 0"),
     ],
@@ -83,6 +87,18 @@ def test_that_a_question_was_answered_is_known_where_things_are_told(tmp_path: P
 
 def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_good"), [(200, True), (204, True), (299, True), (302, False), (500, False)]
+)
+async def test_a_sample_is_taken_as_what_is_told_is(status: int, is_good: bool) -> None:
+    response = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()
+    async with http_peer(response) as peer:
+        settings = load_settings({"webhook_url": peer.url}, {}, None)
+        answer, is_taken = await send_sample(settings)
+        assert answer.startswith(f"HTTP {status} after ")
+        assert is_taken is is_good
 
 
 async def test_wishes_are_taken_up_once_and_nonsense_is_removed(tmp_path: Path) -> None:
