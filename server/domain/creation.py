@@ -37,7 +37,7 @@ from server.domain.options import (
     check_member_limit,
     member_limit,
 )
-from server.domain.refusals import failed
+from server.domain.refusals import failed, not_imported
 from server.domain.rules import Operation, Rulebook, Standing, Traits
 from server.domain.text import check_count, check_line, check_paragraph
 
@@ -58,8 +58,11 @@ def found_group(
     """A new group that belongs to whom the operator says, told to nobody if the operator says so.
 
     It begins with all of its initial members or not at all: the operator's answer has no room
-    for what became of each. ``created_ms`` must not be later than now.
+    for what became of each. ``created_ms``, which makes it an import, must not be later
+    than now.
     """
+    if command.created_ms is not None and not rulebook.traits[command.type].stores_members:
+        raise not_imported(command.type)
     created_ms = now_ms if command.created_ms is None else command.created_ms
     if created_ms > now_ms:
         raise Refused(

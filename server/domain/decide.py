@@ -324,7 +324,7 @@ _CASES: Final[Mapping[type[ChangingCommand], _Case]] = {
     DeleteAttributes: _Case(_of_attributes, profile.delete_attributes),
     AddCounters: _Case(_of_counters, profile.add_counters),
     UpdateMember: _Case(_of_member, members.update_member),
-    AdjustMember: _Case(_of_member, members.update_member),
+    AdjustMember: _Case(_of_member, members.adjust_member),
     InviteMembers: _Case(_of_invited, invitations.invite_members),
     JoinGroup: _Case(_of_joiner, membership.join_group),
     QuitGroup: _Case(_of_quitter, membership.quit_group),

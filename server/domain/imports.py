@@ -30,7 +30,7 @@ from server.domain.model import (
     Slice,
     unread_of,
 )
-from server.domain.refusals import failed, living_group
+from server.domain.refusals import failed, living_group, not_imported
 from server.domain.rules import Operation, Rulebook, standing_of
 
 LOOKED_AT: Final = 1_000
@@ -43,7 +43,7 @@ def import_members(
     """Those who can be members are, since when they were elsewhere and with what they had read."""
     group = living_group(state, command.group_id)
     if not rulebook.traits[group.type].stores_members:
-        raise _not_kept(group)
+        raise not_imported(group.type)
     added: dict[str, Member] = {}
     places: list[PlaceAt] = []
     results: list[MemberResult] = []
@@ -87,7 +87,7 @@ def import_messages(
     """
     group = living_group(state, command.group_id)
     if not rulebook.traits[group.type].stores_messages:
-        raise _not_kept(group)
+        raise not_imported(group.type)
     latest_ms = _whole_seconds(_latest_ms(state))
     entries = []
     for place, said in enumerate(command.messages):
@@ -201,13 +201,3 @@ def _check_message(rulebook: Rulebook, group: Group, command: ImportMessages, pl
     if not is_user_id(said.from_id, max_bytes=most):
         raise Refused(ErrorCode.INVALID_USER_ID, user_id=said.from_id[:64])
     messages.check_message(rulebook, SendMessage(group_id=group.group_id, body=said.body))
-
-
-def _not_kept(group: Group) -> Refused:
-    return Refused(
-        ErrorCode.NO_PERMISSION,
-        f"nothing is imported into a group of type {group.type}",
-        rule="import",
-        have=str(group.type),
-        need="a type that is stored",
-    )

@@ -69,6 +69,22 @@ def update_member(
     )
 
 
+def adjust_member(
+    rulebook: Rulebook, state: Slice, command: AdjustMember, actor: Actor, now_ms: int
+) -> Decision:
+    """Like ``update_member`` for the operator, of those who are stored members."""
+    group = living_group(state, command.group_id)
+    if not rulebook.traits[group.type].stores_members:
+        raise Refused(
+            ErrorCode.NO_PERMISSION,
+            f"a group of type {group.type} has no members that could be changed; mute or ban them",
+            rule="adjust_member",
+            have=str(group.type),
+            need="a type that stores its members",
+        )
+    return update_member(rulebook, state, command, actor, now_ms)
+
+
 def _require_rights(
     rulebook: Rulebook,
     group: Group,

@@ -108,7 +108,19 @@ def remove_members(
 def expel_members(
     rulebook: Rulebook, state: Slice, command: ExpelMembers, actor: Actor, now_ms: int
 ) -> Decision:
-    """Like ``remove_members`` for the operator, whose program says how many users a call names."""
+    """Like ``remove_members`` for the operator, whose program says how many users a call names.
+
+    Where members are not stored there are none to remove: a wrong request, as in the original.
+    """
+    group = living_group(state, command.group_id)
+    if not rulebook.traits[group.type].stores_members:
+        raise Refused(
+            ErrorCode.BAD_REQUEST,
+            f"nobody is removed from a group of type {group.type}; mute or ban them",
+            rule="remove_member",
+            have=str(group.type),
+            need="a type that stores its members",
+        )
     check_paragraph(rulebook, "reason", command.reason, "REASON_BYTES")
     return _put_out(rulebook, state, command, actor, now_ms, is_silent=command.is_silent)
 

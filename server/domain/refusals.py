@@ -2,6 +2,7 @@
 
 from protocol.errors import ERRORS, ErrorCode, Refused
 from protocol.results import ErrorBody, MemberResult, MemberResultKind
+from protocol.vocabulary import GroupType
 from server.domain.model import Group, Slice
 
 
@@ -19,6 +20,17 @@ def error_body(refused: Refused) -> ErrorBody:
 def failed(user_id: str, refused: Refused) -> MemberResult:
     """One user's row of a batch: refused, with the reason."""
     return MemberResult(user_id=user_id, result=MemberResultKind.FAILED, error=error_body(refused))
+
+
+def not_imported(group_type: GroupType) -> Refused:
+    """Groups of a type that stores nothing are not taken over, nor what was in them."""
+    return Refused(
+        ErrorCode.NO_PERMISSION,
+        f"nothing is imported into a group of type {group_type}",
+        rule="import",
+        have=str(group_type),
+        need="a type that is stored",
+    )
 
 
 def living_group(state: Slice, group_id: str) -> Group:

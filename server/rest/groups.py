@@ -12,7 +12,7 @@ from protocol.commands import (
     TransferGroup,
     UpdateGroup,
 )
-from protocol.vocabulary import ApplyJoinOption, GroupType, InviteJoinOption
+from protocol.vocabulary import ApplyJoinOption, InviteJoinOption
 from server.domain.jobs import FoundGroup
 from server.rest.codes import CallCode, CallRefused
 from server.rest.registry import Call
@@ -94,8 +94,6 @@ async def create_group(call: Call, request: CreateGroup) -> GroupCreated:
 
 async def import_group(call: Call, request: ImportGroup) -> GroupCreated:
     """See ``ImportGroup``."""
-    if type_of(request.type, "Type") is GroupType.AVCHATROOM:
-        raise CallRefused.of(CallCode.NOT_SUPPORTED_BY_TYPE)
     now_ms = call.operator.clock.now_ms()
     created_ms = now_ms if request.create_time is None else request.create_time * 1000
     return await _create(call, request, [], created_ms)

@@ -88,11 +88,6 @@ class DeleteGroupMember(GroupRequest, frozen=True, kw_only=True):
 
 async def delete_group_member(call: Call, request: DeleteGroupMember) -> Answer:
     """See ``DeleteGroupMember``; who is no member is no error."""
-    group = await call.operator.lists.group(request.group_id)
-    if not call.operator.rulebook.traits[group.type].stores_members:
-        raise CallRefused.of(
-            CallCode.INVALID_PARAMETERS, "nobody is removed from an AVChatRoom; mute or ban them"
-        )
     command = ExpelMembers(
         group_id=request.group_id,
         user_ids=request.member_to_del__account,
@@ -252,7 +247,6 @@ class ModifyMember(GroupRequest, frozen=True, kw_only=True):
 
 async def modify_group_member_info(call: Call, request: ModifyMember) -> Answer:
     """See ``ModifyMember``."""
-    await _stored(call, request.group_id)
     command = AdjustMember(
         group_id=request.group_id,
         user_id=request.member__account,

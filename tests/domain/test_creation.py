@@ -1,6 +1,7 @@
 """How groups begin (``groups.md`` sections 1 to 3)."""
 
 import pytest
+from msgspec.structs import replace
 
 from protocol import commands
 from protocol.commands import InitialMember
@@ -13,6 +14,7 @@ from protocol.vocabulary import (
     ReceiveOption,
     Role,
 )
+from server.domain.jobs import FoundGroup
 from server.domain.model import (
     Actor,
     Decision,
@@ -239,3 +241,22 @@ def test_options_that_are_fixed_are_not_chosen() -> None:
     for command, rule in ((work, "apply_join_option"), (room, "invite_join_option")):
         refusal = refused(EMPTY, command, ROOT)
         assert (refusal.code, refusal.detail["rule"]) == (ErrorCode.NO_PERMISSION, rule)
+
+
+def test_a_room_is_not_taken_over() -> None:
+    command = FoundGroup(type=GroupType.AVCHATROOM, name="x", created_ms=NOW_MS)
+    assert refused(EMPTY, command, ROOT).detail["rule"] == "import"
+    done(EMPTY, replace(command, created_ms=None), ROOT)
+
+
+def test_a_group_of_the_operators_has_all_initial_members_or_is_none() -> None:
+    members = [InitialMember(user_id="mia"), InitialMember(user_id="")]
+    command = FoundGroup(type=GroupType.PUBLIC, name="x", members=members)
+    refusal = refused(EMPTY, command, ROOT)
+    assert refusal.code is ErrorCode.INVALID_USER_ID
+    assert refusal.message.startswith("members[1]: ")
+    kept = done(EMPTY, replace(command, members=[members[0], members[0]]), ROOT)
+    assert [row.result for row in created(kept).members] == [
+        MemberResultKind.ADDED,
+        MemberResultKind.ALREADY_MEMBER,
+    ]

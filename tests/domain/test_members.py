@@ -291,3 +291,11 @@ def test_a_user_who_is_not_in_the_group_is_not_found(group_type: GroupType) -> N
     assert refused(tea(group_type), change("zoe"), "olga").code is ErrorCode.USER_NOT_FOUND
     assert refused(tea(group_type), change("mia"), "zoe").code is ErrorCode.NO_PERMISSION
     assert GroupKey("g") not in done(tea(group_type), change("mia"), "sam").puts
+
+
+def test_who_is_not_stored_is_not_adjusted() -> None:
+    room = tea(GroupType.AVCHATROOM)
+    command = AdjustMember(group_id="g", user_id="mia", mute_s=60)
+    refusal = refused(room, command, ROOT)
+    assert (refusal.code, refusal.detail["have"]) == (ErrorCode.NO_PERMISSION, "AVChatRoom")
+    done(room, commands.UpdateMember(group_id="g", user_id="mia", mute_s=60), ROOT)
