@@ -34,7 +34,7 @@ class CallCode(enum.IntEnum):
 
 
 CALL_CODES: Final[Mapping[CallCode, str]] = {
-    CallCode.INTERNAL: "the server failed; ask whether anything was changed",
+    CallCode.INTERNAL: "the server failed; what was asked for may have been done",
     CallCode.UNKNOWN_COMMAND: "the service has no command of this name",
     CallCode.INVALID_PARAMETERS: "a field is missing, of the wrong type or out of its range",
     CallCode.TOO_MANY_ACCOUNTS: "a list is longer than the command takes",

@@ -1,12 +1,12 @@
 """A member as the dialect shows one."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from msgspec import UNSET, UnsetType
 
 from protocol.dialect import ROLE_WORDS
 from server.rest.registry import Call
-from server.rest.shapes import Account, AppData, Body, app_data, seconds, until_seconds, wanted
+from server.rest.shapes import Account, AppData, Body, app_data, filtered, seconds, until_seconds
 from server.service.ports import MemberState
 
 
@@ -38,23 +38,18 @@ def member_of(
     until = until_seconds(member.mute_until_ms, call.operator.clock.now_ms())
     is_online = bool(call.operator.lists.presence.devices_of(member.user_id))
     fields = {
-        "role": ("Role", ROLE_WORDS[member.role]),
-        "join_time": ("JoinTime", seconds(member.join_time_ms)),
-        "msg_seq": ("MsgSeq", state.read_seq),
-        "msg_flag": ("MsgFlag", str(member.receive_option)),
-        "last_send_msg_time": ("LastSendMsgTime", seconds(state.last_message_time_ms)),
-        "name_card": ("NameCard", member.name_card),
-        "mute_until": ("MuteUntil", until),
-        "shut_up_until": ("ShutUpUntil", until),
-        "online_status": ("OnlineStatus", "Online" if is_online else "Offline"),
-    }
-    shown: dict[str, Any] = {
-        field: value
-        for field, (name, value) in fields.items()
-        if wanted(name, names) and (names is not None or name not in _ASKED_FOR)
+        "role": ROLE_WORDS[member.role],
+        "join_time": seconds(member.join_time_ms),
+        "msg_seq": state.read_seq,
+        "msg_flag": str(member.receive_option),
+        "last_send_msg_time": seconds(state.last_message_time_ms),
+        "name_card": member.name_card,
+        "mute_until": until,
+        "shut_up_until": until,
+        "online_status": "Online" if is_online else "Offline",
     }
     return Member(
         member__account=member.user_id,
         app_member_defined_data=app_data(member.custom, keys),
-        **shown,
+        **filtered(fields, names, _ASKED_FOR),
     )

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from protocol.dialect import ROLE_WORDS, RoleWord
 from protocol.results import MemberResultKind
-from protocol.vocabulary import ReceiveOption, Role
+from protocol.vocabulary import ReceiveOption
 from server.domain.jobs import AddMembers, AdjustMember, ExpelMembers
 from server.domain.model import Group
 from server.rest.codes import CallCode, CallRefused
@@ -25,7 +25,7 @@ from server.rest.shapes import (
     changes_of,
     first_given,
 )
-from server.rest.words import ROLES
+from server.rest.words import ROLES, roles_of
 
 
 class MemberName(Body, frozen=True, kw_only=True):
@@ -133,7 +133,7 @@ async def get_role_in_group(call: Call, request: GetRoles) -> UserRoles:
 
 
 class GetMemberInfo(GroupRequest, frozen=True, kw_only=True):
-    """A group's members by user ID, page by page: by Offset, of a Community by Next."""
+    """A group's members by user ID, page by page: by Offset, or by Next, "" for the first page."""
 
     member_info_filter: list[str] | None = None
     member_role_filter: list[RoleWord] | None = None
@@ -155,8 +155,7 @@ async def get_group_member_info(call: Call, request: GetMemberInfo) -> MemberInf
     """See ``GetMemberInfo``."""
     lists = call.operator.lists
     group = await _stored(call, request.group_id)
-    words = request.member_role_filter
-    roles = set(Role) if not words else {ROLES[word] for word in words}
+    roles = roles_of(request.member_role_filter)
     by_next = request.next is not None
     if by_next:
         states = await lists.members_after(group.group_id, roles, request.next or "", request.limit)
@@ -203,8 +202,7 @@ async def get_specified_group_member_info(
     group = await _stored(call, request.group_id)
     user_ids = list(dict.fromkeys(request.member__list__account))
     states = await call.operator.lists.member_states(group.group_id, user_ids)
-    words = request.member_role_filter or ROLES
-    roles = {ROLES[word] for word in words}
+    roles = roles_of(request.member_role_filter)
     return SpecifiedMembers(
         group_id=group.group_id,
         member_list=[

@@ -23,10 +23,10 @@ from server.rest.shapes import (
     Request,
     Switch,
     app_data,
+    filtered,
     seconds,
     switched,
     until_seconds,
-    wanted,
 )
 from server.rest.words import type_of, type_word
 from server.service.ports import JoinedRow
@@ -62,29 +62,25 @@ _WITHOUT_FILTER = frozenset({"ShutUpAllMember"})
 def profile_fields(profile: dict[str, Any], names: list[str] | None) -> dict[str, Any]:
     """Those of our values, by field, that a filter of wire names lets through."""
     fields = {
-        "type": ("Type", type_word(profile["type"])),
-        "name": ("Name", profile["name"]),
-        "introduction": ("Introduction", profile["introduction"]),
-        "notification": ("Notification", profile["notification"]),
-        "face_url": ("FaceUrl", profile["face_url"]),
-        "owner__account": ("Owner_Account", profile["owner_id"]),
-        "create_time": ("CreateTime", seconds(profile["create_time_ms"])),
-        "info_seq": ("InfoSeq", profile["version"]),
-        "last_info_time": ("LastInfoTime", seconds(profile["last_info_time_ms"])),
-        "last_msg_time": ("LastMsgTime", seconds(profile["last_message_time_ms"])),
-        "next_msg_seq": ("NextMsgSeq", profile["next_seq"]),
-        "member_num": ("MemberNum", profile["member_count"]),
-        "max_member_num": ("MaxMemberNum", profile["max_member_count"]),
-        "apply_join_option": ("ApplyJoinOption", str(profile["apply_join_option"])),
-        "invite_join_option": ("InviteJoinOption", str(profile["invite_join_option"])),
-        "mute_all_member": ("MuteAllMember", switched(profile["mute_all"])),
-        "shut_up_all_member": ("ShutUpAllMember", switched(profile["mute_all"])),
+        "type": type_word(profile["type"]),
+        "name": profile["name"],
+        "introduction": profile["introduction"],
+        "notification": profile["notification"],
+        "face_url": profile["face_url"],
+        "owner__account": profile["owner_id"],
+        "create_time": seconds(profile["create_time_ms"]),
+        "info_seq": profile["version"],
+        "last_info_time": seconds(profile["last_info_time_ms"]),
+        "last_msg_time": seconds(profile["last_message_time_ms"]),
+        "next_msg_seq": profile["next_seq"],
+        "member_num": profile["member_count"],
+        "max_member_num": profile["max_member_count"],
+        "apply_join_option": str(profile["apply_join_option"]),
+        "invite_join_option": str(profile["invite_join_option"]),
+        "mute_all_member": switched(profile["mute_all"]),
+        "shut_up_all_member": switched(profile["mute_all"]),
     }
-    return {
-        field: value
-        for field, (name, value) in fields.items()
-        if wanted(name, names) and (names is not None or name not in _WITHOUT_FILTER)
-    }
+    return filtered(fields, names, _WITHOUT_FILTER)
 
 
 class GroupFilter(Body, frozen=True, kw_only=True):
@@ -252,21 +248,15 @@ def _joined(call: Call, row: JoinedRow, chosen: JoinedFilter) -> JoinedGroup:
     if chosen.self_info_filter is not None:
         member = row.state.member
         until = until_seconds(member.mute_until_ms, call.operator.clock.now_ms())
-        fields: dict[str, tuple[str, Any]] = {
-            "role": ("Role", ROLE_WORDS[member.role]),
-            "join_time": ("JoinTime", seconds(member.join_time_ms)),
-            "msg_flag": ("MsgFlag", str(member.receive_option)),
-            "msg_seq": ("MsgSeq", row.state.read_seq),
-            "mute_until": ("MuteUntil", until),
-            "shut_up_until": ("ShutUpUntil", until),
+        fields: dict[str, Any] = {
+            "role": ROLE_WORDS[member.role],
+            "join_time": seconds(member.join_time_ms),
+            "msg_flag": str(member.receive_option),
+            "msg_seq": row.state.read_seq,
+            "mute_until": until,
+            "shut_up_until": until,
         }
-        own = SelfInfo(
-            **{
-                field: value
-                for field, (name, value) in fields.items()
-                if name in chosen.self_info_filter
-            }
-        )
+        own = SelfInfo(**filtered(fields, chosen.self_info_filter))
     return JoinedGroup(
         group_id=row.group.group_id,
         self_info=own,

@@ -1,6 +1,8 @@
 """How requests and answers look: the envelope, and names as the original spells them."""
 
-from typing import Annotated, Final, Literal
+import functools
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,6 +19,7 @@ Flag = Annotated[int, Meta(ge=0, le=1, description="0 no, 1 yes")]
 Switch = Literal["On", "Off"]
 
 
+@functools.cache
 def wire_name(name: str) -> str:
     """``to_members__account`` as ``ToMembers_Account``: an underscore stays where there are two."""
     words = [part.split("_") for part in name.split("__")]
@@ -124,9 +127,21 @@ def first_given(*spellings: int | None) -> int | None:
     return next((value for value in spellings if value is not None), None)
 
 
-def wanted(name: str, names: list[str] | None) -> bool:
-    """Whether a filter lets a field through; no filter lets everything through."""
-    return names is None or name in names
+def filtered(
+    fields: Mapping[str, Any], names: Collection[str] | None, asked_for: Collection[str] = ()
+) -> dict[str, Any]:
+    """Those of ``fields`` that a filter lets through.
+
+    Args:
+        fields: values by the names of our structs.
+        names: the filter, of wire names; None lets everything through but ``asked_for``.
+        asked_for: wire names of what is shown only to who asks for it.
+    """
+    return {
+        field: value
+        for field, value in fields.items()
+        if (wire_name(field) not in asked_for if names is None else wire_name(field) in names)
+    }
 
 
 __all__ = [
@@ -150,12 +165,12 @@ __all__ = [
     "app_data",
     "changes_of",
     "custom_of",
+    "filtered",
     "first_given",
     "is_on",
     "seconds",
     "switched",
     "until_seconds",
-    "wanted",
     "wire_name",
     "without_nulls",
 ]

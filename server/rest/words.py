@@ -1,10 +1,10 @@
 """Types, roles and message numbers as the original writes them, both ways."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from protocol.dialect import ROLE_WORDS, TYPE_WORDS
+from protocol.dialect import ROLE_WORDS, TYPE_WORDS, RoleWord
 from protocol.vocabulary import GroupType, MessagePriority, Role
 from server.rest.codes import CallCode, CallRefused
 
@@ -93,6 +93,11 @@ def told(text: str, field: str, request_fields: Collection[str]) -> str:
 def type_word(group_type: GroupType) -> str:
     """The older name, which the original's programs expect in answers."""
     return TYPE_WORDS[group_type]
+
+
+def roles_of(words: Sequence[RoleWord] | None) -> set[Role]:
+    """Which roles a filter lets through; none, or an empty one, all of them."""
+    return {ROLES[word] for word in words or ROLES}
 
 
 def type_of(word: str, field: str) -> GroupType:
