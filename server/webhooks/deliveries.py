@@ -38,6 +38,9 @@ _MOST_PASSING: Final = 10_000
 """That wait without being in the outbox; what comes then is dropped and counted."""
 
 _PASSING_ATTEMPTS: Final = 5
+_SAID_ATTEMPT: Final = 5
+"""After as many in vain it is said in the log, though one alone does not open the breaker."""
+
 _LOOK_AGAIN_S: Final = 5.0
 _UNREADABLE_MS: Final = 1_000
 _ALONE_S: Final = 86_400.0
@@ -80,6 +83,7 @@ class Deliveries:
         self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None, clock, self._is_lost)
         self._backlog = Backlog()
         self._given_up, self._overflowed = SeldomFor(clock), Seldom(clock)
+        self._in_vain = SeldomFor(clock)
         self._ready: deque[Stream] = deque()
         self._later: list[tuple[float, int, Stream]] = []
         self._couriers: set[asyncio.Task[None]] = set()
@@ -285,15 +289,20 @@ class Deliveries:
             self._finish(stream, Settled(id=outgoing.id, fate=Fate.DELIVERED))
             return 0
         self.failed += 1
+        name = outgoing.item.name
         if is_permanent or self._is_hopeless(stream, outgoing, attempt):
             self.buried += 1
-            if said := self._given_up.add(f"{outgoing.item.name}: {failure}"):
+            if said := self._given_up.add(f"{name}: {failure}"):
                 log.warning("given up to tell the webhook: %s", said)
             dead = Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure)
             self._finish(stream, dead)
             return 0
         stream.attempts = attempt
         stream.taken = self._taken
+        if attempt == _SAID_ATTEMPT and (said := self._in_vain.add(f"{name}: {failure}")):
+            log.warning(
+                "what is told the webhook in vain so far, with its group behind it: %s", said
+            )
         again_ms = self._backoff_ms(attempt)
         if outgoing.id:
             self._settling.note(

@@ -290,6 +290,20 @@ class TestFailing:
             await rig.work()
             assert await rig.waiting() == 0
 
+    async def test_the_log_says_that_one_alone_is_told_in_vain(
+        self, store: Store, receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        receiver.by_name = {"Group.CallbackAfterGroupFull": all_but("bad")}
+        async with rig_on(store, receiver) as rig:
+            await rig.commit(item("bad"))
+            await rig.work()
+            for number in range(8):
+                await rig.later(600_000)
+                assert bool(caplog.messages) is (number >= 3)
+        assert [message.split(": ", 1)[1] for message in caplog.messages] == [
+            "1 (1 Group.CallbackAfterGroupFull: HTTP 500)"
+        ]
+
     async def test_whose_questions_are_answered_works(
         self, store: Store, receiver: ScriptedReceiver
     ) -> None:
