@@ -121,10 +121,26 @@ MUTATIONS: Final = (
     Mutation(
         name="refuse without looking for the first reply",
         promise=_ONCE,
-        file="server/service/executor.py",
-        old="                stored = await self._store.replay(job.request) if job.request else None\n",
-        new="                stored = None\n",
+        file="server/service/batch.py",
+        old="is_refusal=True, expect=seen, request=request\n",
+        new="is_refusal=True, expect=seen\n",
         tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="refuse on what a repeat before it would have done",
+        promise=_ONCE,
+        file="server/service/batch.py",
+        old="is_refusal=True, expect=seen, request=request\n",
+        new="is_refusal=True, request=request\n",
+        tests=_EXECUTOR,
+    ),
+    Mutation(
+        name="do what a user sent later before what is decided again",
+        promise=_ORDER,
+        file="server/storage/numbering.py",
+        old="                self._held_back.add(write_set.actor_id)\n",
+        new="                pass\n",
+        tests=(*_STORES, *_EXECUTOR),
     ),
     Mutation(
         name="decide on rows that have changed since",
@@ -146,17 +162,8 @@ MUTATIONS: Final = (
         name="answer before the events are told",
         promise=_ORDER,
         file="server/service/executor.py",
-        old="        self._publish(decided, outcomes)\n"
-        "        for (job, decision), outcome in zip(decided, outcomes, strict=True):\n"
-        "            if isinstance(outcome, Done):\n"
-        "                self._answer(job, _with_seq(decision.result, outcome.seq), None)\n",
-        new="        for (job, decision), outcome in zip(decided, outcomes, strict=True):\n"
-        "            if isinstance(outcome, Done):\n"
-        "                self._answer(job, _with_seq(decision.result, outcome.seq), None)\n"
-        "        self._publish(decided, outcomes)\n"
-        "        for (job, decision), outcome in zip(decided, outcomes, strict=True):\n"
-        "            if isinstance(outcome, Done):\n"
-        "                continue\n",
+        old="        self._publish(decided, outcomes)\n        for",
+        new="        asyncio.get_running_loop().call_soon(self._publish, decided, outcomes)\n        for",
         tests=(*_EXECUTOR, *_HUB),
     ),
     Mutation(

@@ -133,11 +133,22 @@ class BatchView:
             (needs.group_id, user_id) in self._taking_part for user_id in needs.member_ids
         )
 
+    def add_refusal(
+        self, seen: Mapping[RowKey, int], now_ms: int, actor_id: str, request: RequestKey | None
+    ) -> None:
+        """Have the commit say whether a refusal rests on rows that are so."""
+        self.write_sets.append(
+            WriteSet(
+                time_ms=now_ms, actor_id=actor_id, is_refusal=True, expect=seen, request=request
+            )
+        )
+
     def add(
         self,
         decision: Decision,
         seen: Mapping[RowKey, int],
         now_ms: int,
+        actor_id: str,
         request: RequestKey | None,
         digest: bytes,
         outbox: Sequence[OutboxItem] = (),
@@ -150,6 +161,7 @@ class BatchView:
         self.write_sets.append(
             WriteSet(
                 time_ms=now_ms,
+                actor_id=actor_id,
                 expect=expect,
                 puts=decision.puts,
                 counts=decision.counts,

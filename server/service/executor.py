@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,7 @@ from protocol.commands import ChangingCommand, SendMessage
 from protocol.errors import ErrorCode, Refused
 from protocol.results import Result
 from server.domain.decide import Needs, decide, needs_of, widened
-from server.domain.model import Actor, Decision, Group, MoreNeeded, Origin, RowKey, Slice
+from server.domain.model import Actor, Decision, Group, MoreNeeded, Origin, Slice
 from server.domain.rules import Rulebook
 from server.domain.wishes import Wish, decide_as_wished
 from server.service.announcements import Announcements, with_random
@@ -90,8 +90,15 @@ class _Job:
         self.attempts = 0
 
 
-_Decided = tuple[_Job, Decision]
-_RefusedJob = tuple[_Job, Refused, Mapping[RowKey, int], Group | None]
+class _Refusal(NamedTuple):
+    """What a decision was that came to none, and what is told of it outside."""
+
+    refused: Refused
+    group: Group | None
+
+
+_Decided = tuple[_Job, Decision | _Refusal]
+"""One for each write set of a batch, in the same order."""
 
 
 class Executor:
@@ -103,8 +110,8 @@ class Executor:
 
     Args:
         announcements: what the operator's own service is told; None for nothing.
-        is_only_writer: whether no other process writes to the store. If one may, a refusal is
-            decided again on fresh rows before it is answered.
+        is_only_writer: whether no other process writes to the store, so that the rows at hand are
+            the newest.
         on_fatal: called once when a commit's outcome is unknown; the process must end.
 
     Attributes:
@@ -205,14 +212,14 @@ class Executor:
     async def _run_batch(self) -> None:
         jobs: Sequence[_Job] = self._next_jobs()
         decided: list[_Decided] = []
-        refused: list[_RefusedJob] = []
         try:
             view = await self._slices.view([job.needs for job in jobs], self._clock.now_ms())
-            jobs = self._decide_all(jobs, view, decided, refused)
+            jobs = self._decide_all(jobs, view, decided)
             outcomes: Sequence[Outcome] = ()
             if view.write_sets:
                 outcomes = await self._store.commit(self._shard, view.write_sets)
-                self.commits.add(len(view.write_sets))
+                if changes := sum(not one.is_refusal for one in view.write_sets):
+                    self.commits.add(changes)
         except Unavailable as error:
             self._answer_all(jobs, ErrorCode.UNAVAILABLE, str(error))
         except OutcomeUnknown:
@@ -224,10 +231,7 @@ class Executor:
             self._answer_all(jobs, ErrorCode.OUTCOME_UNKNOWN, None)
             self._on_fatal()
         else:
-            conflicted = self._settle(decided, outcomes)
-            doubtful = await self._settle_refused(refused, _undone(decided, outcomes))
-            again = {*conflicted, *doubtful}
-            self._retry([job for job in jobs if job in again])
+            self._retry(self._settle(decided, outcomes))
 
     def _next_jobs(self) -> list[_Job]:
         """The next batch, in order: as much as waits, up to the next wide command."""
@@ -241,7 +245,6 @@ class Executor:
         jobs: Sequence[_Job],
         view: BatchView,
         decided: list[_Decided],
-        refused: list[_RefusedJob],
     ) -> Sequence[_Job]:
         """Decide the jobs in order; returns those that were taken into the batch.
 
@@ -263,12 +266,14 @@ class Executor:
                 self._waiting.extendleft(reversed(jobs[index:]))
                 return jobs[:index]
             except Refused as refusal:
-                refused.append((job, refusal, seen, state.group))
+                view.add_refusal(seen, now_ms, job.actor.user_id, job.request)
+                decided.append((job, _Refusal(refusal, state.group)))
             except Exception:
                 log.exception("deciding %s failed", type(job.command).__name__)
-                refused.append((job, Refused(ErrorCode.INTERNAL), seen, None))
+                view.add_refusal(seen, now_ms, job.actor.user_id, job.request)
+                decided.append((job, _Refusal(Refused(ErrorCode.INTERNAL), None)))
             else:
-                view.add(decision, seen, now_ms, job.request, job.digest, items)
+                view.add(decision, seen, now_ms, job.actor.user_id, job.request, job.digest, items)
                 decided.append((job, decision))
         return jobs
 
@@ -293,19 +298,23 @@ class Executor:
         conflicted: list[_Job] = []
         self._publish(decided, outcomes)
         for (job, decision), outcome in zip(decided, outcomes, strict=True):
-            if isinstance(outcome, Done):
-                self._answer(job, _with_seq(decision.result, outcome.seq), None)
-            elif isinstance(outcome, Duplicate):
-                self._answer_stored(job, outcome.stored)
-            elif isinstance(outcome, Conflict):
+            if isinstance(outcome, Conflict):
                 conflicted.append(job)
+            elif isinstance(outcome, Duplicate):
+                # It was done before: the first reply is the truth, also where it is refused now.
+                self._answer_stored(job, outcome.stored)
+            elif isinstance(decision, _Refusal):
+                self._tell_refusal(job, decision)
+                self._answer(job, None, decision.refused)
+            else:
+                self._answer(job, _with_seq(decision.result, outcome.seq), None)
         return conflicted
 
     def _publish(self, decided: Sequence[_Decided], outcomes: Sequence[Outcome]) -> None:
         published: list[Committed] = []
         position = 0
         for (_job, decision), outcome in zip(decided, outcomes, strict=True):
-            if isinstance(outcome, Done):
+            if isinstance(outcome, Done) and isinstance(decision, Decision):
                 for key, row in decision.puts.items():
                     # A row that is gone has no version any more.
                     version = Version(outcome.position if row is not None else 0, row)
@@ -318,39 +327,16 @@ class Executor:
                 self._has_items = False
                 self._announcements.committed()
 
-    async def _settle_refused(
-        self, refused: Sequence[_RefusedJob], undone: set[RowKey]
-    ) -> list[_Job]:
-        """Answer refusals; returns those that rest on rows that turned out not to be so.
-
-        ``undone`` are rows that a decision before it in the batch put, and that were not written
-        after all: it met a conflict, or had been done before.
-        """
-        doubtful: list[_Job] = []
-        for job, refusal, seen, group in refused:
-            rests_on_undone = not undone.isdisjoint(seen)
-            may_be_stale = not self._is_only_writer and job.attempts == 0
-            if rests_on_undone or may_be_stale:
-                doubtful.append(job)
-                continue
-            try:
-                # It may have been done before: then the first reply is the truth.
-                stored = await self._store.replay(job.request) if job.request else None
-            except (Unavailable, OutcomeUnknown):
-                self._answer(job, None, Refused(ErrorCode.UNAVAILABLE))
-                continue
-            if stored is not None:
-                self._answer_stored(job, stored)
-            else:
-                self._tell_refusal(job, group, refusal)
-                self._answer(job, None, refusal)
-        return doubtful
-
-    def _tell_refusal(self, job: _Job, group: Group | None, refusal: Refused) -> None:
+    def _tell_refusal(self, job: _Job, refusal: _Refusal) -> None:
         if self._announcements is not None:
             origin = with_random(job.origin, job.request)
             self._announcements.refused(
-                job.command, job.actor, origin, group, refusal, self._clock.now_ms()
+                job.command,
+                job.actor,
+                origin,
+                refusal.group,
+                refusal.refused,
+                self._clock.now_ms(),
             )
 
     def _retry(self, jobs: Sequence[_Job]) -> None:
@@ -382,16 +368,6 @@ class Executor:
             self._in_flight.pop(job.request, None)
         for answer in job.answers:
             answer(result, refusal)
-
-
-def _undone(decided: Sequence[_Decided], outcomes: Sequence[Outcome]) -> set[RowKey]:
-    """The rows of decisions that were not written after all."""
-    return {
-        key
-        for (_job, decision), outcome in zip(decided, outcomes, strict=True)
-        if not isinstance(outcome, Done)
-        for key in decision.puts
-    }
 
 
 def _with_seq(result: Result, seq: int | None) -> Result:

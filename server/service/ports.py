@@ -64,9 +64,16 @@ class WriteSet(msgspec.Struct, frozen=True, kw_only=True):
     leaves it". ``request`` with ``digest`` (of the request's content) and ``reply`` (the
     encoded result) is remembered in the same transaction; None for commands without a caller.
     ``outbox`` is what the operator's own service is told of it.
+
+    With ``is_refusal`` nothing is written or remembered: it is Done if the refusal rests on rows
+    that are so, and a Duplicate if the request was done before. What a user asked for is not
+    done behind something of the same ``actor_id`` in the batch that met a conflict: it is a
+    Conflict too, so that what one user asks for takes effect in the order of asking.
     """
 
     time_ms: int
+    actor_id: str = ""
+    is_refusal: bool = False
     expect: Mapping[RowKey, int] = {}
     puts: Mapping[RowKey, Row | None] = {}
     counts: Mapping[str, int] = {}

@@ -110,17 +110,24 @@ class _Numbering:
         """Where each write set so far ends, None for one that was not done."""
         self._open: dict[MemberKey, OpenedInterval] = {}
         """The intervals that this batch opened and has not closed."""
+        self._held_back: set[str] = set()
+        """The users of whom something met a conflict: what comes after it waits for it."""
 
     def take(self, write_set: WriteSet) -> Outcome:
         stored = self._stored_reply(write_set.request)
         outcome: Outcome
         if stored is not None:
             outcome = Duplicate(stored)
-        elif self._expectations_hold(write_set):
-            outcome = self._accept(write_set)
-        else:
+        elif write_set.actor_id in self._held_back or not self._expectations_hold(write_set):
             outcome = _CONFLICT
-        self._ends.append(outcome.position if isinstance(outcome, Done) else None)
+            if write_set.actor_id:
+                self._held_back.add(write_set.actor_id)
+        elif write_set.is_refusal:
+            outcome = Done(self.changes.position, None, [])
+        else:
+            outcome = self._accept(write_set)
+        is_done = isinstance(outcome, Done) and not write_set.is_refusal
+        self._ends.append(self.changes.position if is_done else None)
         return outcome
 
     def _stored_reply(self, request: RequestKey | None) -> StoredReply | None:

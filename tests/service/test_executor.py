@@ -237,6 +237,36 @@ async def test_a_refusal_that_rests_on_a_repeat_is_judged_again(bench: Bench) ->
     assert await bench.texts("g") == ["still here"]
 
 
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_what_is_decided_again_still_comes_before_what_the_user_sent_after_it(
+    in_memory: Bench, is_refused: bool
+) -> None:
+    """It rests on a repeat that turns out to be one: on what it undid, or on what it changed."""
+    bench = in_memory
+    await bench.group("h", "bob", "carol")
+    undoing = "remove_members" if is_refused else "update_member"
+    params = {"user_ids": ["bob"]} if is_refused else {"user_id": "bob", "name_card": "Bob"}
+    await bench.do("alice", undoing, request_id="r", group_id="g", **params)
+    if is_refused:
+        await bench.do("alice", "invite_members", group_id="g", user_ids=["bob"])
+    else:
+        await bench.do("alice", "update_member", group_id="g", **params | {"name_card": "Robert"})
+    again = bench.submit("alice", undoing, request_id="r", group_id="g", **params)
+    sent = [
+        say(bench, "bob", "first", "g"),
+        say(bench, "bob", "second", "h"),
+        say(bench, "carol", "at any time", "h"),
+    ]
+    await all_answered(bench)
+    assert [command.code for command in (again, *sent)] == [None] * 4
+    places = {
+        told.entry.data["body"][0]["content"]["text"]: told.position
+        for told in await bench.told("message")
+    }
+    assert places["first"] < places["second"]
+    assert places["at any time"] < places["first"], "nobody else waits for it"
+
+
 async def test_a_repeated_join_of_a_room_lets_nobody_in(in_memory: Bench) -> None:
     bench = in_memory
     await bench.group("room", group_type="AVChatRoom")
@@ -332,7 +362,7 @@ async def test_a_refusal_that_cannot_be_checked_for_a_repeat_may_be_tried_again(
     in_memory: Bench,
 ) -> None:
     bench = in_memory
-    bench.hooked.fail("replay", Unavailable("busy"))
+    bench.hooked.fail("commit", Unavailable("busy"))
     refused = say(bench, "carol", "1")
     await until_idle()
     assert refused.code == "UNAVAILABLE"

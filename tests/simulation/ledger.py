@@ -64,7 +64,7 @@ class Ledger:
     def take(self, batch: Sequence[WriteSet], outcomes: Sequence[Outcome]) -> None:
         """A batch was applied."""
         for write_set, outcome in zip(batch, outcomes, strict=True):
-            if not isinstance(outcome, Done):
+            if not isinstance(outcome, Done) or write_set.is_refusal:
                 continue
             self.log += [told for told in outcome.committed if told.position]
             if outcome.committed:

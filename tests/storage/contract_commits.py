@@ -355,3 +355,52 @@ class CommitContract:
             await store.commit(1, [])
         with pytest.raises(ValueError, match="shard 0"):
             await store.heads(1)
+
+    async def test_a_refusal_changes_nothing_and_is_remembered_nowhere(self, store: Store) -> None:
+        await done(store, write_set(puts={G: group("g")}))
+        before = await store.heads(0)
+        key = RequestKey("ann", "r")
+        refusal = write_set(expect={G: 1}, is_refusal=True, request=key)
+        (outcome,) = await commit(store, refusal)
+        assert outcome == Done(1, None, [])
+        assert await store.heads(0) == before
+        assert await store.replay(key) is None
+
+    async def test_a_refusal_of_what_was_done_before_is_a_repeat(self, store: Store) -> None:
+        await done(store, asked("r"))
+        key = RequestKey("ann", "r")
+        (outcome,) = await commit(store, write_set(is_refusal=True, request=key, expect={G: 7}))
+        assert isinstance(outcome, Duplicate)
+        assert outcome.stored.reply == b"reply to r"
+
+    async def test_a_refusal_that_rests_on_rows_that_are_not_so_is_a_conflict(
+        self, store: Store
+    ) -> None:
+        await done(store, write_set(puts={G: group("g")}))
+        repeat = asked("r")
+        await done(store, repeat)
+        outcomes = await commit(
+            store,
+            write_set(expect={G: 0}, is_refusal=True),
+            repeat,
+            write_set(expect={G: -2}, is_refusal=True),
+        )
+        assert [type(outcome) for outcome in outcomes] == [Conflict, Duplicate, Conflict]
+
+    async def test_behind_a_conflict_nothing_of_the_same_user_is_done(self, store: Store) -> None:
+        await done(store, asked("r"))
+        stale = {G: 5}
+        outcomes = await commit(
+            store,
+            write_set(message("a"), actor_id="ann"),
+            write_set(message("b"), actor_id="ann", expect=stale),
+            write_set(message("c"), actor_id="bob"),
+            write_set(message("d"), actor_id="ann"),
+            write_set(actor_id="ann", is_refusal=True),
+            asked("r"),
+            write_set(message("e"), actor_id=""),
+        )
+        assert [type(outcome) for outcome in outcomes] == [
+            Done, Conflict, Done, Conflict, Conflict, Duplicate, Done
+        ]  # fmt: skip
+        assert [told.entry.event for told in await log(store)] == ["a", "c", "e"]
