@@ -155,6 +155,10 @@ def _receiver_moody(scene: Scene) -> None:
     _change_receiver(scene, failing=scene.random.choice([0.2, 0.5, 1.0]))
 
 
+def _receiver_poisoned(scene: Scene) -> None:
+    _change_receiver(scene, poison=scene.random.choice([0.02, 0.2]))
+
+
 def _receiver_well(scene: Scene) -> None:
     _change_receiver(scene)
 
@@ -185,6 +189,7 @@ MISHAPS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "receiver down": _receiver_down,
     "receiver slow": _receiver_slow,
     "receiver moody": _receiver_moody,
+    "receiver poisoned": _receiver_poisoned,
     "receiver well": _receiver_well,
     "replay": _replay,
 }

@@ -29,6 +29,7 @@ RECEIVER_FAULTS: Final = (
     "receiver down",
     "receiver slow",
     "receiver moody",
+    "receiver poisoned",
     "receiver well",
     "replay",
 )

@@ -46,6 +46,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "told 500",
         "told 410",
         "told nothing",
+        "poison",
         "asked 200",
         "asked 500",
         "asked nothing",

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from random import Random
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 
@@ -59,12 +60,14 @@ class Temper(msgspec.Struct):
     Attributes:
         travel_s, delay_s: the longest that a call is on its way, and that it is thought about.
         failing: which part of the answers is none, or is useless.
+        poison: which part of what it is told it never takes, however often.
         is_down: nobody can reach it.
     """
 
     travel_s: float = 0.0
     delay_s: float = 0.0
     failing: float = 0.0
+    poison: float = 0.0
     is_down: bool = False
 
 
@@ -137,6 +140,9 @@ class Service:
         word = self._word(one)
         is_failing = self._random.random() < self.temper.failing
         await self._pass(self.temper.delay_s)
+        if one.delivery_id and crc32(one.delivery_id.encode()) % 100 < self.temper.poison * 100:
+            self._trace.note("poison")
+            return _USELESS[0]
         return await self._fail(one) if is_failing else word
 
     async def _pass(self, most_s: float) -> None:
@@ -169,7 +175,7 @@ class Service:
         chance = self._random.random()
         if chance < 0.06:
             self._trace.note("word: refused")
-            return _says(1, "no")
+            return _says(self._random.choice([1, 1, 5, 120_001]), "no")
         if chance < 0.1:
             self._trace.note("word: vetoed")
             return _says(self._random.choice([10100, 10150, 10200]), "never")
