@@ -11,7 +11,7 @@ class Stream:
 
     ``attempts`` are those of the first one. ``told_id`` is the number of the one that is on its
     way, 0 for none. Of the first one that fails, ``failing_s`` is since when, on the monotonic
-    clock, and ``taken`` how much else had been taken at its last failure.
+    clock, and ``taken`` how much else had been taken when the last attempt began (``blame``).
     """
 
     __slots__ = ("attempts", "failing_s", "items", "name", "taken", "told_id")

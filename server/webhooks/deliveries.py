@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from server.service.outbox import Fate, Outbox, OutboxItem, Outgoing, Settled
 from server.service.ports import Clock, OutcomeUnknown, Unavailable
 from server.webhooks.backlog import Backlog, Stream
+from server.webhooks.blame import Blame
 from server.webhooks.bodies import call_of
-from server.webhooks.breaker import Breaker
 from server.webhooks.receiver import NoAnswer, Receiver
 from server.webhooks.seldom import Seldom, SeldomFor
 from server.webhooks.settling import Settling
@@ -43,10 +43,6 @@ _SAID_ATTEMPT: Final = 5
 
 _LOOK_AGAIN_S: Final = 5.0
 _UNREADABLE_MS: Final = 1_000
-_ALONE_S: Final = 86_400.0
-"""For how long one is tried that fails while there is nothing else to be told or asked: whether it
-is this one or the receiver cannot be known then."""
-
 _PERMANENT: Final = frozenset({400, 410, 413, 422, 431})
 """Answers that the same request will get again. Those that say that the address is wrong (404,
 405, 414, 415) are not among them: everything would be dead before somebody has put it right."""
@@ -79,7 +75,8 @@ class Deliveries:
         self._clock = clock
         self._limits = limits
         self._jitter = jitter
-        self._breaker = Breaker(clock, "telling the webhook")
+        self._blame = Blame(clock)
+        self._breaker = self._blame.breaker
         self._settling = Settling(outbox, limits["WEBHOOK_DEAD"] or None, clock, self._is_lost)
         self._backlog = Backlog()
         self._given_up, self._overflowed = SeldomFor(clock), Seldom(clock)
@@ -90,8 +87,6 @@ class Deliveries:
         self._said: list[OutboxItem] = []
         self._last_id = 0
         self._sleepers = 0
-        self._taken = 0
-        self._taken_when_opened = 0
         self._has_news = True
         self._is_taking_in = False
         self._wake = asyncio.Event()
@@ -121,7 +116,7 @@ class Deliveries:
 
     def was_asked(self) -> None:
         """The receiver has answered a question as it should: it works."""
-        self._taken += 1
+        self._blame.was_asked()
 
     # What can be seen of it.
 
@@ -281,24 +276,34 @@ class Deliveries:
         # What was noted of the last attempt may not be written yet.
         attempt = max(outgoing.attempts, stream.attempts) + 1
         stream.told_id = outgoing.id
-        failure, is_permanent = await self._post(stream, outgoing, attempt)
+        taken = self._blame.taken
+        failure, is_permanent = await self._post(outgoing, attempt)
         stream.told_id = 0
         if failure is None:
+            self._blame.was_taken()
             self.delivered += 1
             self.lag_ms = self._clock.now_ms() - outgoing.item.time_ms
             self._finish(stream, Settled(id=outgoing.id, fate=Fate.DELIVERED))
             return 0
+        if is_permanent:
+            self._blame.was_taken()  # it works, and does not want this
+        else:
+            self._blame.failed(stream, taken, failure)
         self.failed += 1
-        name = outgoing.item.name
-        if is_permanent or self._is_hopeless(stream, outgoing, attempt):
+        if is_permanent or self._is_hopeless(stream, outgoing, attempt, taken):
             self.buried += 1
-            if said := self._given_up.add(f"{name}: {failure}"):
+            if said := self._given_up.add(f"{outgoing.item.name}: {failure}"):
                 log.warning("given up to tell the webhook: %s", said)
             dead = Settled(id=outgoing.id, fate=Fate.DEAD, attempts=attempt, failure=failure)
             self._finish(stream, dead)
             return 0
+        stream.taken = taken
+        return self._try_again(stream, outgoing, attempt, failure)
+
+    def _try_again(self, stream: Stream, outgoing: Outgoing, attempt: int, failure: str) -> int:
+        """Note that it is to be told again; after how many ms."""
         stream.attempts = attempt
-        stream.taken = self._taken
+        name = outgoing.item.name
         if attempt == _SAID_ATTEMPT and (said := self._in_vain.add(f"{name}: {failure}")):
             log.warning(
                 "what is told the webhook in vain so far, with its group behind it: %s", said
@@ -318,60 +323,32 @@ class Deliveries:
             stream.items[0] = replace(outgoing, attempts=attempt, failure=failure)
         return again_ms
 
-    async def _post(
-        self, stream: Stream, outgoing: Outgoing, attempt: int
-    ) -> tuple[str | None, bool]:
+    async def _post(self, outgoing: Outgoing, attempt: int) -> tuple[str | None, bool]:
         """What went wrong, None for nothing, and whether it always will."""
         try:
             answer = await self._receiver.post(
                 call_of(outgoing, attempt), self._limits["WEBHOOK_AFTER_MS"] / 1000
             )
         except NoAnswer as error:
-            self._has_failed(stream, str(error))
             return str(error), False
         except BaseException:
             self._breaker.gave_up()
             raise
         if 200 <= answer.status < 300:
-            self._is_taken()
             return None, False
-        failure = f"HTTP {answer.status}"
-        if answer.status in _PERMANENT:
-            self._is_taken()  # it works, and does not want this
-        else:
-            self._has_failed(stream, failure)
-        return failure, answer.status in _PERMANENT
-
-    def _is_taken(self) -> None:
-        self._taken += 1
-        self._breaker.succeeded()
-
-    def _has_failed(self, stream: Stream, failure: str) -> None:
-        was_open = self._breaker.is_open
-        self._breaker.failed(failure, stream.name)
-        if self._breaker.is_open and not was_open:
-            self._taken_when_opened = self._taken
+        return f"HTTP {answer.status}", answer.status in _PERMANENT
 
     def _backoff_ms(self, attempt: int) -> int:
         first, most = self._limits["WEBHOOK_BACKOFF_MS"], self._limits["WEBHOOK_BACKOFF_MOST_MS"]
         whole = min(most, first * 2 ** min(attempt - 1, 32))
         return max(1, int(whole * (0.5 + self._jitter() / 2)))
 
-    def _is_hopeless(self, stream: Stream, outgoing: Outgoing, attempt: int) -> bool:
-        """Whether it is to be given up, as others are taken while it is not."""
-        now_s = self._clock.monotonic_s()
-        if stream.failing_s is None:
-            stream.failing_s, stream.taken = now_s, self._taken
-        most = self._limits["WEBHOOK_ATTEMPTS"]
+    def _is_hopeless(self, stream: Stream, outgoing: Outgoing, attempt: int, taken: int) -> bool:
+        """Whether it is to be given up; ``taken`` as for ``Blame``."""
         if not outgoing.id:
             return attempt >= _PASSING_ATTEMPTS
-        if not 0 < most <= attempt:
-            return False
-        # What was taken before it failed the last time, or before many began to fail, may have
-        # been taken by a receiver that is down by now.
-        then = max(stream.taken, self._taken_when_opened if self._breaker.is_open else 0)
-        is_alone = self._breaker.failing <= 1 and now_s - stream.failing_s >= _ALONE_S
-        return self._taken > then or is_alone
+        most = self._limits["WEBHOOK_ATTEMPTS"]
+        return 0 < most <= attempt and self._blame.is_its_own(stream, taken)
 
     def _is_lost(self) -> None:
         self.on_fatal()

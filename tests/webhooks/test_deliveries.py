@@ -319,6 +319,30 @@ class TestFailing:
                 await rig.later(600_000)
             assert len(await rig.dead()) == 9
 
+    async def test_what_is_taken_while_an_attempt_lasts_says_nothing_about_it(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        """It may hang since a time in which nothing was taken."""
+        async with rig_on(store, receiver, WEBHOOK_ATTEMPTS=2) as rig:
+            receiver.script.extend([DOWN] * 9)
+            await rig.commit(item("a"))
+            await rig.work()
+            for _ in range(8):
+                await rig.later(600_000)
+            receiver.script.append(receiver.hold)
+            rig.clock.advance(600_000)
+            await rig.turn()
+            await until(lambda: receiver.held)
+            await rig.commit(item("x", "h"))
+            await rig.deliveries.turn()
+            await until(lambda: rig.deliveries.delivered == 1)
+            receiver.answer("a", DOWN)
+            await rig.work()
+            assert not await rig.dead()
+            receiver.script.append(DOWN)
+            await rig.later(600_000)
+            assert [name for name, _, _ in await rig.dead()] == ["id-a"], "now it does"
+
     async def test_one_alone_is_given_up_after_a_day(
         self, store: Store, receiver: ScriptedReceiver
     ) -> None:
