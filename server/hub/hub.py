@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from protocol.codec import Codec
 from protocol.errors import CloseCode, ConnectionRefused
@@ -10,10 +11,12 @@ from protocol.frames import Reply
 from protocol.results import ErrorBody
 from protocol.usersig import SigCode
 from protocol.vocabulary import EventKind, Notice, ReceiveOption
+from server.domain.model import Entry
 from server.domain.rules import Rulebook
 from server.hub.cursors import cursor_text
 from server.hub.rooms import Feed, Rooms
-from server.hub.session import Mode, Parting, Session
+from server.hub.runs import runs
+from server.hub.session import Mode, Parting, Session, joined
 from server.hub.wire import event_frame
 from server.service.ports import Committed, DevicePresence, Heads
 
@@ -75,13 +78,12 @@ class Hub:
 
     def publish(self, committed: Sequence[Committed], position: int) -> None:
         """See ``Publisher.publish``."""
-        for item in committed:
-            if item.position:
-                self.position = max(self.position, item.position)
-                self._last_time_ms = item.entry.time_ms
-            self._let_in(item)
-            self._tell(item)
-            self._let_out(item)
+        for run in runs(committed):
+            # Where somebody comes or goes, the run is this one entry.
+            first = run[0]
+            self._let_in(first)
+            self._tell(run)
+            self._let_out(first)
         self.position = max(self.position, position)
         for waiter in self._waiters:
             if not waiter.done():
@@ -119,47 +121,58 @@ class Hub:
             self._waiters.append(waiter)
             await waiter
 
-    def _tell(self, item: Committed) -> None:
+    def _tell(self, run: Sequence[Committed]) -> None:
         """One encoding per codec in use; the same bytes for every session.
 
-        The loop runs once for each device of each member, so nothing is looked up in it twice.
+        The loop runs once for each device of each member, so nothing is looked up in it twice,
+        and what the run has is joined before it and not for each of them.
         """
-        frames: dict[str, bytes] = {}
-        cursor = cursor_text(self._epoch, self.position)
-        group_id = item.entry.group_id if item.entry.kind is EventKind.MESSAGE else None
+        entry = run[0].entry
+        group_id = entry.group_id if entry.kind is EventKind.MESSAGE else None
+        cursors = [self._moved_by(item) for item in run]
+        encoded: dict[Codec, _Encoded] = {}
         live, gone = Mode.LIVE, Mode.GONE
-        delivered = 0
-        for feed in self._audience(item):
+        deliveries = 0
+        for feed in self._audience(entry):
             if group_id in feed.discards:
                 continue
             for session in feed.sessions:
                 mode = session.mode
                 if mode is gone:
                     continue
-                codec: Codec = session.codec
-                frame = frames.get(codec.name)
-                if frame is None:
-                    frame = frames[codec.name] = event_frame(codec, item, cursor)
+                told = encoded.get(session.codec)
+                if told is None:
+                    told = encoded[session.codec] = _encoded(session.codec, run, cursors)
                 if mode is live:
-                    session.put(frame)
-                    delivered += 1
+                    session.pending += told.pieces
+                    deliveries += 1
                     if not session.is_dirty:
                         self.mark_dirty(session)
                 else:
-                    self._keep_for_later(session, item, frame)
-        self.delivered += delivered
+                    self._keep_for_later(session, run, told.frames)
+        self.delivered += deliveries * len(run)
 
-    def _keep_for_later(self, session: Session, item: Committed, frame: bytes) -> None:
-        """The session catches up: it reads the event from the log, or is at its end right now."""
+    def _moved_by(self, item: Committed) -> str:
+        """The cursor of everything up to ``item``, which is told now."""
         if item.position:
-            session.hold(item.position, frame, self._hold_bytes)
-        else:
-            self.dropped_unstored += 1
+            self.position = max(self.position, item.position)
+            self._last_time_ms = item.entry.time_ms
+        return self.cursor_at(self.position)
 
-    def _audience(self, item: Committed) -> Iterator[Feed]:
-        if item.entry.inbox_of is None:
-            return self.rooms.followers(item.entry.group_id)
-        feed = self.rooms.feed(item.entry.inbox_of)
+    def _keep_for_later(
+        self, session: Session, run: Sequence[Committed], frames: Sequence[bytes]
+    ) -> None:
+        """The session catches up: it reads these from the log, or is at its end right now."""
+        for item, frame in zip(run, frames, strict=True):
+            if item.position:
+                session.hold(item.position, frame, self._hold_bytes)
+            else:
+                self.dropped_unstored += 1
+
+    def _audience(self, entry: Entry) -> Iterator[Feed]:
+        if entry.inbox_of is None:
+            return self.rooms.followers(entry.group_id)
+        feed = self.rooms.feed(entry.inbox_of)
         return iter(()) if feed is None else iter((feed,))
 
     def mark_dirty(self, session: Session) -> None:
@@ -322,3 +335,15 @@ class Hub:
             if group_id in feed.participates_since_ms
         )
         return list(itertools.islice(taking_part, limit))
+
+
+class _Encoded(NamedTuple):
+    """A run in one codec: the frame of each entry, and all of them in pieces to write."""
+
+    frames: Sequence[bytes]
+    pieces: list[bytes]
+
+
+def _encoded(codec: Codec, run: Sequence[Committed], cursors: Sequence[str]) -> _Encoded:
+    frames = [event_frame(codec, *told) for told in zip(run, cursors, strict=True)]
+    return _Encoded(frames, frames if len(frames) == 1 else joined(frames))

@@ -2,7 +2,7 @@
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from protocol.codec import Codec
@@ -54,12 +54,13 @@ class Session:
     being read it holds what is committed meanwhile (``held``), so that the two join without a
     seam. A live session has been given everything up to the hub's position. ``read_events`` is
     how many events its next page may have: it follows how many of the last ones the peer took.
+    ``pending`` is what the next flush writes, in order; the hub adds to it without a call, as it
+    does so for each delivery.
     """
 
     __slots__ = (
         "_held_after",
         "_held_bytes",
-        "_pending",
         "_writable",
         "address",
         "codec",
@@ -71,6 +72,7 @@ class Session:
         "is_paused",
         "mode",
         "on_ready",
+        "pending",
         "platform",
         "position",
         "read_events",
@@ -109,16 +111,16 @@ class Session:
         self.on_ready: Callable[[], None] | None = None
         self._held_after = 0
         self._held_bytes = 0
-        self._pending: list[bytes] = []
+        self.pending: list[bytes] = []
         self._writable: asyncio.Future[None] | None = None
 
     def put(self, data: bytes) -> None:
         """Queue bytes for the next flush, after all that was queued before."""
-        self._pending.append(data)
+        self.pending.append(data)
 
     def put_frame(self, frame: object) -> None:
         """Queue a frame struct."""
-        self._pending.append(framed(self.codec, frame))
+        self.pending.append(framed(self.codec, frame))
 
     def flush(self) -> None:
         """Write what is queued, as one piece where that is small.
@@ -129,7 +131,7 @@ class Session:
         the peer takes data again.
         """
         self.is_dirty = False
-        pending = self._pending
+        pending = self.pending
         if not pending or self.is_paused:
             return
         if self.mode is _GONE:
@@ -147,23 +149,20 @@ class Session:
 
     def flush_all(self) -> None:
         """Write what is queued even to a slow peer: nothing comes after it."""
-        data = b"".join(self._pending)
-        self._pending.clear()
+        data = b"".join(self.pending)
+        self.pending.clear()
         if data and self.mode is not _GONE:
             self.sink.write(data)
 
     def _write_in_pieces(self) -> None:
-        pending, self._pending = self._pending, []
+        pending, self.pending = self.pending, []
         start = 0
-        while start < len(pending) and not self.is_paused:
-            size = len(pending[start])
-            stop = start + 1
-            while stop < len(pending) and size + len(pending[stop]) <= _PIECE_BYTES:
-                size += len(pending[stop])
-                stop += 1
+        for stop in _piece_ends(pending):
+            if self.is_paused:
+                break
             self.sink.write(b"".join(pending[start:stop]))
             start = stop
-        self._pending = pending[start:] + self._pending
+        self.pending = pending[start:]
 
     def start_holding(self, after: int) -> None:
         """From now on keep what is told of positions above ``after``, for the hand-over."""
@@ -214,3 +213,25 @@ class Session:
     def presence(self) -> DevicePresence:
         """How ``list_devices`` shows it."""
         return DevicePresence(self.device_id, self.platform, self.connected_ms, self.session_id)
+
+
+def joined(frames: Sequence[bytes]) -> list[bytes]:
+    """The same bytes in as few pieces as may be written at once, each of them whole frames."""
+    start = 0
+    pieces: list[bytes] = []
+    for stop in _piece_ends(frames):
+        pieces.append(b"".join(frames[start:stop]))
+        start = stop
+    return pieces
+
+
+def _piece_ends(frames: Sequence[bytes]) -> Iterator[int]:
+    """Up to which of ``frames`` each piece goes."""
+    size = 0
+    for place, frame in enumerate(frames):
+        if size and size + len(frame) > _PIECE_BYTES:
+            yield place
+            size = 0
+        size += len(frame)
+    if frames:
+        yield len(frames)

@@ -31,7 +31,7 @@ def kept_for(device: Device) -> int:
     """How many bytes the server keeps for the device, the transport's buffer included."""
     session = device.session
     held = session.held or []
-    return device.unread + sum(map(len, session._pending)) + sum(map(len, held))
+    return device.unread + sum(map(len, session.pending)) + sum(map(len, held))
 
 
 async def group_of(world: World, *others: str) -> Device:
@@ -90,7 +90,7 @@ async def test_of_a_large_batch_a_stalled_device_keeps_a_piece_of_its_own_and_sh
         await talk(alice, 400)
         for device in stalled:
             assert device.unread <= 65_536 + MOST_EVENT_BYTES
-        waiting = [device.session._pending for device in stalled]
+        waiting = [device.session.pending for device in stalled]
         assert sum(map(len, waiting[0])) > 2 * 65_536
         assert all(one is other for one, other in zip(*waiting, strict=True))
         await talk(alice, 5)
