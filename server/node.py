@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from protocol.limits import LIMITS
+from server import VERSION
 from server.domain.rules import Rulebook
 from server.hub.catch_up import CatchUp
 from server.hub.comings import announce_devices
@@ -33,7 +34,7 @@ from server.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
-SERVER_NAME: Final = "muster/0.1"
+SERVER_NAME: Final = f"muster/{VERSION.rpartition('.')[0]}"
 SHARD: Final = 0
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from server import VERSION
 from server.rest.registry import Command
 from server.rest.shapes import UINT32_MAX, Answer
 
@@ -41,11 +42,15 @@ def document(commands: Sequence[Command]) -> dict[str, Any]:
     unique = list(dict.fromkeys(kinds))
     schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
     of = dict(zip(unique, schemas, strict=True))
+    for component in components.values():
+        if "description" in component:
+            # The lines of a docstring are those of our files.
+            component["description"] = " ".join(component["description"].split())
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Muster admin REST API",
-            "version": "0.1.0",
+            "version": VERSION,
             "description": "For the operator's programs; the dialect of the hosted original.",
         },
         "security": [{"usersig": []}, {"bearer": []}],

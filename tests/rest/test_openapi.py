@@ -1,6 +1,8 @@
 """The document describes what there is, and what there is fits it."""
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from server.rest.commands import COMMANDS
 from server.rest.shapes import wire_name
 from tests.kit.office import Office
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -51,3 +55,14 @@ async def test_names_are_those_of_the_original(document: dict[str, Any]) -> None
     assert "AppDefinedDataFilter_GroupMember" in schemas["GroupFilter"]["properties"]
     assert schemas["AddGroupMember"]["properties"]["MemberList"]["maxItems"] == 300
     assert wire_name("member_to_del__account") == "MemberToDel_Account"
+
+
+async def test_what_it_says_has_no_line_ends_of_our_files(document: dict[str, Any]) -> None:
+    said = [one.get("description", "") for one in document["components"]["schemas"].values()]
+    assert sum(map(bool, said)) > 50
+    assert all(text == " ".join(text.split()) for text in said)
+
+
+async def test_it_has_the_version_of_the_project(document: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert document["info"]["version"] == project["version"]
