@@ -5,8 +5,8 @@ directions are one table.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -131,6 +131,36 @@ class _Given(msgspec.Struct, frozen=True):
 
     type_name: str = msgspec.field(name="MsgType")
     content: dict[str, Any] = msgspec.field(name="MsgContent")
+
+
+def content_schemas() -> dict[str, dict[str, Any]]:
+    """By MsgType the JSON Schema of its MsgContent; other fields are left out of account."""
+    contents = {
+        str(kind.__struct_config__.tag): msgspec.structs.fields(kind)[0].type
+        for kind in get_args(Element)
+    }
+    return {
+        name: _schema_of(contents[words.tag], words.fields, _IDS)
+        for name, words in _ELEMENTS.items()
+    }
+
+
+def _schema_of(
+    kind: Any,  # noqa: ANN401 - a struct
+    words: Mapping[str, str],
+    optional: Collection[str],
+) -> dict[str, Any]:
+    _, components = msgspec.json.schema_components([kind])
+    whole = components[kind.__name__]
+    properties = {words[ours]: shape for ours, shape in whole["properties"].items()}
+    for ours, part in _PARTS.items():
+        if ours in words:
+            items = get_args(
+                next(one.type for one in msgspec.structs.fields(kind) if one.name == ours)
+            )
+            properties[words[ours]] = {"type": "array", "items": _schema_of(items[0], part, ())}
+    required = [words[ours] for ours in whole["required"] if ours not in optional]
+    return {"type": "object", "properties": properties, "required": required}
 
 
 def msg_body(body: Sequence[Element]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from protocol.dialect import content_schemas
 from server import VERSION
 from server.rest.registry import Command
 from server.rest.shapes import UINT32_MAX, Answer
@@ -46,6 +47,7 @@ def document(commands: Sequence[Command]) -> dict[str, Any]:
         if "description" in component:
             # The lines of a docstring are those of our files.
             component["description"] = " ".join(component["description"].split())
+    components["MessageElement"] = _element(components["MessageElement"])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,6 +66,16 @@ def document(commands: Sequence[Command]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _element(plain: dict[str, Any]) -> dict[str, Any]:
+    """An element by its MsgType; a log has others, too, as tips."""
+    known = {
+        name: {"properties": {"MsgType": {"const": name}, "MsgContent": content}}
+        for name, content in content_schemas().items()
+    }
+    other = {"properties": {"MsgType": {"not": {"enum": list(known)}}}}
+    return {**plain, "oneOf": [*known.values(), other]}
 
 
 def _operation(row: Command, of: dict[type, dict[str, Any]]) -> dict[str, Any]:

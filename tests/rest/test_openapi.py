@@ -66,3 +66,21 @@ async def test_what_it_says_has_no_line_ends_of_our_files(document: dict[str, An
 async def test_it_has_the_version_of_the_project(document: dict[str, Any]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert document["info"]["version"] == project["version"]
+
+
+async def test_it_says_what_each_element_holds(document: dict[str, Any]) -> None:
+    kinds = document["components"]["schemas"]["MessageElement"]["oneOf"]
+    by_type = {
+        one["properties"]["MsgType"]["const"]: one["properties"]["MsgContent"]
+        for one in kinds
+        if "MsgContent" in one["properties"]
+    }
+    assert by_type["TIMTextElem"] == {
+        "type": "object",
+        "properties": {"Text": {"type": "string"}},
+        "required": ["Text"],
+    }
+    picture = by_type["TIMImageElem"]
+    assert picture["required"] == ["ImageFormat", "ImageInfoArray"]
+    assert picture["properties"]["ImageInfoArray"]["items"]["required"][-1] == "URL"
+    assert len(by_type) == 9
