@@ -179,8 +179,9 @@ class Node:
         self.listener.stop_accepting()
         log.info("draining %d connections", self.listener.connection_count)
         if not self._has_lost_store.is_set():
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.dispatcher.settled(), self._drain_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._drain_s):
+                    await self.dispatcher.settled()
         await self.listener.say_goodbye()
 
     async def stop(self) -> None:

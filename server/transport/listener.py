@@ -155,8 +155,9 @@ class Listener:
             connection.close(
                 ConnectionRefused(CloseCode.DRAINING, "draining", retry_after_ms=retry_after_ms)
             )
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._all_gone.wait(), self.limits["CLOSE_MS"] / 1000)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits["CLOSE_MS"] / 1000):
+                await self._all_gone.wait()
         for connection in list(self._slot_of):
             connection.abort()
         await asyncio.sleep(0)

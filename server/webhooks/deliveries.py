@@ -143,8 +143,10 @@ class Deliveries:
         try:
             while True:
                 pause_s = await self.turn()
+                # wait_for would lose a cancellation that comes together with the wake-up.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), min(pause_s, _LOOK_AGAIN_S))
+                    async with asyncio.timeout(min(pause_s, _LOOK_AGAIN_S)):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             await self.stop()

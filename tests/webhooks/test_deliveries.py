@@ -1,5 +1,6 @@
 """How the outbox is told: at least once, each group in order, and nobody pays for another."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from server.storage.memory import MemoryStore
 from server.webhooks.backlog import Backlog
 from server.webhooks.deliveries import Deliveries
 from server.webhooks.receiver import Answer, Call
-from tests.kit.fakes import NOON_MS, FakeClock, HookedStore, until
+from tests.kit.fakes import NOON_MS, FakeClock, HookedStore, until, until_idle
 from tests.kit.receivers import DOWN, OK, Reaction, ScriptedReceiver, text_of
 
 EVERYTHING = 1_000_000
@@ -725,3 +726,17 @@ class TestBounds:
             assert rig.told[-5:] == ["q1", "q2", "q3", "q4", "q5"], "and then no more"
             assert rig.deliveries.waiting == 0
             assert not await rig.dead()
+
+
+class TestEnding:
+    async def test_news_that_come_with_the_end_do_not_keep_it_from_ending(
+        self, store: Store, receiver: ScriptedReceiver
+    ) -> None:
+        async with rig_on(store, receiver) as rig:
+            work = asyncio.ensure_future(rig.deliveries.run())
+            await until_idle()
+            rig.deliveries.committed()
+            await asyncio.sleep(0)  # the wake-up is on its way
+            work.cancel()
+            await until_idle()
+            assert work.cancelled()
